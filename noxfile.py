@@ -1,0 +1,92 @@
+"""Every command of the project: `nox -s docs` builds the book, `nox -s tests` proves it."""
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "virtualenv"
+
+ROOT = Path(__file__).parent
+VENV = ROOT / ".nox" / "book"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP = VENV / "complete"  # holds what was installed; absent while half made
+# Tiny recurrent steps run many times slower on two threads than on one.
+ENV = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+
+
+def fingerprint() -> str:
+    files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
+    parts = [sys.version.encode(), *(f.read_bytes() for f in files)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+if VENV.exists() and not STAMP.exists():
+    shutil.rmtree(VENV)  # a half-made environment is made again
+
+
+@nox.session(reuse_venv=True)
+def book(session):
+    """Make the one environment of the project (three minutes, once)."""
+    if STAMP.exists() and STAMP.read_text() == fingerprint():
+        return
+    STAMP.unlink(missing_ok=True)
+    packages = nox.project.dependency_groups(
+        nox.project.load_toml("pyproject.toml"), "book"
+    )
+    session.install("-c", "constraints.txt", *packages)
+    STAMP.write_text(fingerprint())
+
+
+def python(session, *args, **env):
+    """Run a module of the environment `book`, from the repository root."""
+    session.run(str(PYTHON), *args, env={**ENV, **env}, external=True)
+
+
+def use_book(function):
+    return nox.session(venv_backend="none", requires=["book"])(function)
+
+
+@use_book
+def docs(session):
+    """Run the labs and build both languages into site/."""
+    python(session, "-m", "tools.build", *session.posargs)
+
+
+@use_book
+def labs(session):
+    """Run labs: `nox -s labs -- lstm gru --device cuda`."""
+    python(session, "-m", "tools.labs", *session.posargs)
+
+
+@use_book
+def tests(session):
+    """Run tests; words after `--` go to pytest."""
+    if not session.posargs:
+        python(session, "-m", "tools.build")
+    python(session, "-m", "pytest", *session.posargs)
+
+
+@use_book
+def lint(session):
+    """Check sources: the house's rules, style, Chinese typography."""
+    python(session, "-m", "tools.check")
+    python(session, "-m", "ruff", "check", ".")
+    python(session, "-m", "ruff", "format", "--check", ".")
+
+
+@use_book
+def mutants(session):
+    """Change one token at a time and list what the tests did not notice."""
+    python(session, "-m", "tools.mutants", *session.posargs)
+
+
+@use_book
+def serve(session):
+    """Preview both languages with live reload."""
+    python(session, "-m", "tools.labs")
+    python(session, "-m", "mkdocs", "serve", *session.posargs)

@@ -1,0 +1,125 @@
+"""Long short-term memory: a state that is added to, behind three gates.
+
+Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; the forget
+    gate is from Gers, Schmidhuber & Cummins 2000, "Learning to Forget"; the
+    documentation of torch.nn.LSTM, whose parameter names these are.
+Axes: B batch, T time, I input, H hidden.
+Run: python lstm.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:check]
+def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
+    """Refuse a tensor of another shape; a letter stands for any size >= 1.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    fits = tensor.ndim == len(axes) and all(
+        size == axis if isinstance(axis, int) else size >= 1
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes))
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:cell]
+class LSTM(nn.Module):
+    """An LSTM; takes the state_dict of nn.LSTM(I, H, batch_first=True)."""
+
+    def __init__(self, input_size, hidden_size, forget_bias=None):
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        H = hidden_size
+        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * H, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * H, H))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * H))
+        self.bias_hh_l0 = nn.Parameter(torch.empty(4 * H))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(H**-0.5), H**-0.5)
+        if forget_bias is not None:
+            nn.init.constant_(self.bias_ih_l0[H : 2 * H], forget_bias)
+            nn.init.zeros_(self.bias_hh_l0[H : 2 * H])
+
+    def forward(self, x, state=None):
+        """Run over time; `state` is (h, c) before the first step, 0 if None.
+
+        Shape:
+            x: (B, T, I)
+            state: (B, H), (B, H)
+            -> (B, T, H), (B, H), (B, H)
+        """
+        check_shape("x", x, "B", "T", self.input_size)
+        zero = x.new_zeros(len(x), self.hidden_size)
+        h, c = (zero, zero) if state is None else state
+        check_shape("h", h, len(x), self.hidden_size)
+        check_shape("c", c, len(x), self.hidden_size)
+        W, b = self.weight_hh_l0, self.bias_hh_l0
+        # (B, T, 4H)
+        zx = nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
+        out = []
+        for zx_t in zx.unbind(1):
+            # --8<-- [start:step]
+            a = zx_t + nn.functional.linear(h, W, b)  # (B, 4H)
+            a_i, a_f, a_z, a_o = a.chunk(4, 1)
+            z = torch.tanh(a_z)  # (B, H)
+            z_i = torch.sigmoid(a_i)
+            z_f = torch.sigmoid(a_f)
+            z_o = torch.sigmoid(a_o)
+            c = z_f * c + z_i * z
+            h = z_o * torch.tanh(c)
+            # --8<-- [end:step]
+            out.append(h)
+        return torch.stack(out, 1), (h, c)
+        # --8<-- [end:cell]
+
+
+# --8<-- [start:data]
+def recall(batch_size: int, steps: int, noise: float, generator):
+    """One of 8 symbols at the first step, then noise; name it at the end.
+
+    Shape:
+        -> (B, T, 8), (B,)
+    """
+    x = noise * torch.randn(batch_size, steps, 8, generator=generator)
+    y = torch.randint(8, (batch_size,), generator=generator)
+    x[:, 0] = nn.functional.one_hot(y, 8).float()
+    return x, y
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
+    """Recall a symbol after 60 steps of noise; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    lstm = LSTM(8, 32, forget_bias=5.0).to(device)
+    readout = nn.Linear(32, 8).to(device)
+    parameters = [*lstm.parameters(), *readout.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=3e-3)
+    losses = []
+    for _ in range(steps):
+        x, y = (a.to(device) for a in recall(64, 60, 0.1, generator))
+        out, (h, c) = lstm(x)
+        logits = readout(h)  # (B, 8)
+        loss = nn.functional.cross_entropy(logits, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    accuracy = (logits.argmax(1) == y).float().mean().item()
+    print(f"loss {losses[-1]:.4f}, recall after 60 steps {accuracy:.3f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""A simple recurrent network: one rule, applied at every time step.
+
+Source: Elman 1990, "Finding Structure in Time"; the documentation of
+    torch.nn.RNN, whose equation and parameter names these are.
+Axes: B batch, T time, I input, H hidden.
+Run: python rnn.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:check]
+def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
+    """Refuse a tensor of another shape; a letter stands for any size >= 1.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    fits = tensor.ndim == len(axes) and all(
+        size == axis if isinstance(axis, int) else size >= 1
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes))
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:cell]
+class RNN(nn.Module):
+    """A tanh RNN; takes the state_dict of nn.RNN(I, H, batch_first=True)."""
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.weight_ih_l0 = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(hidden_size))
+        self.bias_hh_l0 = nn.Parameter(torch.empty(hidden_size))
+        for parameter in self.parameters():
+            bound = hidden_size**-0.5
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, x, h=None):
+        """Run over time; `h` is the state before the first step, 0 if None.
+
+        Shape:
+            x: (B, T, I)
+            h: (B, H)
+            -> (B, T, H), (B, H)
+        """
+        check_shape("x", x, "B", "T", self.input_size)
+        h = x.new_zeros(len(x), self.hidden_size) if h is None else h
+        check_shape("h", h, len(x), self.hidden_size)
+        W, b = self.weight_hh_l0, self.bias_hh_l0
+        # (B, T, H)
+        zx = nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
+        out = []
+        for zx_t in zx.unbind(1):
+            # --8<-- [start:step]
+            h = torch.tanh(zx_t + nn.functional.linear(h, W, b))  # (B, H)
+            # --8<-- [end:step]
+            out.append(h)
+        return torch.stack(out, 1), h
+        # --8<-- [end:cell]
+
+
+# --8<-- [start:data]
+def parity(batch_size: int, steps: int, generator: torch.Generator):
+    """Random bits and, at every step, the parity of the bits so far.
+
+    Shape:
+        -> (B, T, 1), (B, T)
+    """
+    bits = torch.randint(2, (batch_size, steps), generator=generator)
+    return bits.unsqueeze(2).float(), bits.cumsum(1) % 2
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
+    """Learn parity on 24 steps and test it on 400; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    rnn, readout = RNN(1, 32).to(device), nn.Linear(32, 2).to(device)
+    parameters = [*rnn.parameters(), *readout.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=5e-3)
+    losses = []
+    for _ in range(steps):
+        x, y = (a.to(device) for a in parity(64, 24, generator))
+        logits = readout(rnn(x)[0])  # (B, T, 2)
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    with torch.no_grad():
+        x, y = (a.to(device) for a in parity(256, 400, generator))
+        accuracy = (readout(rnn(x)[0]).argmax(2) == y).float().mean().item()
+    print(f"loss {losses[-1]:.4f}, parity over 400 steps {accuracy:.3f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
