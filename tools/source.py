@@ -1,0 +1,150 @@
+"""How the sources are written: fences, section markers, cells, macros.
+
+The checker and the Markdown extensions read the sources through this one file,
+so that what was checked is what is shown.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+VERDICTS = {
+    "zh": {
+        "holds": "成立",
+        "conditional": "有条件成立",
+        "fails": "不成立",
+        "unmeasured": "此处未测",
+    },
+    "en": {
+        "holds": "holds",
+        "conditional": "holds with a condition",
+        "fails": "does not hold",
+        "unmeasured": "not measured here",
+    },
+}
+
+# {{ lab.<stem>.<key> }}, with `:<format spec>` or ` == <verdict>` after the key.
+MACRO = re.compile(
+    r"\{\{\s*lab\.(?P<stem>\w+)\.(?P<key>\w+)"
+    r"(?:\s*==\s*(?P<verdict>\w+)|:(?P<spec>[^{}\n]*?))?\s*\}\}"
+)
+FENCE = re.compile(r"^\s*(`{3,}|~{3,})(.*)$")
+MARKER = re.compile(
+    r"-+8<-+[ \t]+\[[ \t]*(?P<type>start|end)[ \t]*:[ \t]*(?P<name>[\w-]+)[ \t]*\]"
+)
+INCLUDE = re.compile(r"^\s*-+8<-+[ \t]+\"(?P<path>[^\"]+)\"\s*$")
+
+
+def fenced(lines: list[str]) -> list[bool]:
+    """Tell for each line whether it belongs to a code fence, its ends included."""
+    inside, flags = "", []
+    for line in lines:
+        fence = FENCE.match(line)
+        flags.append(bool(inside or fence))
+        if not inside:
+            inside = fence[1] if fence else ""
+        elif fence and fence[1].startswith(inside) and not fence[2].strip():
+            inside = ""
+    return flags
+
+
+def fill(lines: list[str], records: Path, language: str) -> list[str]:
+    """Put the labs' numbers and verdicts into every line outside fences."""
+    return [
+        line if code else MACRO.sub(lambda m: evaluate(m, records, language), line)
+        for line, code in zip(lines, fenced(lines))
+    ]
+
+
+def evaluate(match: re.Match[str], records: Path, language: str) -> str:
+    """Print what a macro stands for; ValueError says why that is not possible."""
+    stem, key, spec, verdict = match.group("stem", "key", "spec", "verdict")
+    try:
+        record = json.loads((records / f"{stem}.json").read_text("utf-8"))
+        results = record["results"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{match[0]}: lab {stem} has no record, run it") from None
+    if key not in results:
+        names = ", ".join(results)
+        raise ValueError(f"{match[0]}: lab {stem} has no result {key}, only {names}")
+    value = results[key]
+    if verdict is not None:
+        if verdict not in VERDICTS[language]:
+            raise ValueError(f"{match[0]}: a verdict is {', '.join(VERDICTS['en'])}")
+        if value != verdict:
+            raise ValueError(f"{match[0]}: the lab now says {value!r}")
+        return VERDICTS[language][verdict]
+    if isinstance(value, str) and value in VERDICTS[language]:
+        raise ValueError(f"{match[0]}: a verdict is written {key} == {value}")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{match[0]}: {value!r} is neither a number nor a string")
+    if isinstance(value, float) and not spec:
+        raise ValueError(f"{match[0]}: a float needs a format, as in {key}:.2f")
+    try:
+        return format(value, spec or "")
+    except ValueError as error:
+        raise ValueError(f"{match[0]}: {error} ({value!r})") from None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A named part of a file; `start` and `end` are the lines of its markers."""
+
+    name: str
+    start: int
+    end: int
+    size: int  # lines of its own, markers not counted
+
+
+def sections(lines: list[str]) -> tuple[dict[str, Section], list[tuple[int, str]]]:
+    """Find the marked sections of a file, and (line, message) of each bad marker."""
+    found: dict[str, Section] = {}
+    faults: list[tuple[int, str]] = []
+    opened: list[tuple[str, int]] = []
+    for number, line in enumerate(lines, 1):
+        marker = MARKER.search(line)
+        if marker is None:
+            continue
+        name = marker["name"]
+        if marker["type"] == "start":
+            if name in found or name in dict(opened):
+                faults.append((number, f"section {name} is marked twice, rename one"))
+            opened.append((name, number))
+        elif name not in dict(opened):
+            faults.append((number, f"section {name} ends without a start"))
+        else:
+            while opened[-1][0] != name:
+                inner, start = opened.pop()
+                faults.append((start, f"section {inner} must end before {name} does"))
+            start = opened.pop()[1]
+            body = [x for x in lines[start : number - 1] if not MARKER.search(x)]
+            if not any(x.strip() for x in body):
+                faults.append((start, f"section {name} is empty"))
+            found.setdefault(name, Section(name, start, number, len(body)))
+    faults += [(n, f"section {name} has no [end:{name}]") for name, n in opened]
+    return found, faults
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a lab; `line` is the number of the first line of its body."""
+
+    language: str | None  # of a Markdown cell; None for code
+    line: int
+    lines: list[str]  # of a Markdown cell without the leading `# `
+
+
+def cells(text: str) -> Iterator[Cell]:
+    """Cut a py:percent script into cells; what stands above the first is code."""
+    lines = text.splitlines()
+    heads = [i for i, line in enumerate(lines) if line.startswith("# %%")]
+    for head, end in zip([-1, *heads], [*heads, len(lines)]):
+        title, body = (lines[head] if head >= 0 else ""), lines[head + 1 : end]
+        language = None
+        if "[markdown]" in title:
+            named = re.search(r'lang="(\w*)"', title)
+            language = named[1] if named else ""
+            body = [re.sub(r"^# ?", "", line) for line in body]
+        yield Cell(language, head + 2, body)
