@@ -1,0 +1,80 @@
+"""Clean a lab's SVG for a page: small, reproducible, following the scheme."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+SVG = "http://www.w3.org/2000/svg"
+HREF = "{http://www.w3.org/1999/xlink}href"
+LIMIT = 40_000  # bytes
+JOINS = "stroke-linejoin: round; stroke-linecap: butt"
+# The colours a lab may use, and the variables that follow the scheme.
+PALETTE = {
+    "#000000": "ink",
+    "#808080": "muted",
+    "#d3d3d3": "grid",
+    "#ffffff": "paper",
+    "#1f77b4": "0",
+    "#ff7f0e": "1",
+    "#2ca02c": "2",
+    "#d62728": "3",
+    "#9467bd": "4",
+    "#8c564b": "5",
+}
+NUMBER = re.compile(r"-?\d+\.\d{3,}")
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
+FONT = re.compile(r"(?:'[^']+'|sans-serif)(?:, ?(?:'[^']+'|[\w-]+))*")
+
+
+def variable(match: re.Match) -> str:
+    colour = match[0].lower()
+    if colour not in PALETTE:
+        raise ValueError(
+            f"colour {colour}: use C0 to C5, black, gray, lightgray or white"
+        )
+    return f"var(--fig-{PALETTE[colour]}, {colour})"
+
+
+def clean(path: Path, prefix: str) -> str:
+    """Put the figure on one line, with ids of its own and colours as variables.
+
+    Raises:
+        ValueError: a colour outside the palette, a bitmap, or more than 40 KB.
+    """
+    for uri in (SVG, "http://www.w3.org/1999/xlink"):
+        ElementTree.register_namespace("" if uri == SVG else "xlink", uri)
+    root = ElementTree.fromstring(path.read_bytes())
+    # matplotlib leaves black fills out: what says nothing is drawn in ink
+    root.set("style", f"fill: var(--fig-ink, #000000); {JOINS}")
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in {f"{{{SVG}}}metadata", f"{{{SVG}}}style"}:
+                parent.remove(child)
+            elif child.tag == f"{{{SVG}}}image":
+                raise ValueError("a bitmap does not follow the scheme: draw patches")
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            element.set(name, attribute(name, value, prefix))
+        if HREF in element.attrib:
+            element.set("href", element.attrib.pop(HREF))
+        if not element.tag.endswith(("text", "tspan")):
+            element.text = (element.text or "").strip() or None
+        element.tail = (element.tail or "").strip() or None
+    text = ElementTree.tostring(root, encoding="unicode").replace("\n", " ")
+    if (size := len(text.encode())) > LIMIT:
+        raise ValueError(f"{size} bytes, at most {LIMIT}: draw fewer points")
+    return text
+
+
+def attribute(name: str, value: str, prefix: str) -> str:
+    if name == "id":
+        return f"{prefix}-{value}"
+    if name == HREF:
+        return value.replace("#", f"#{prefix}-")
+    value = value.replace("url(#", f"url(#{prefix}-")
+    value = NUMBER.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value)
+    if name == "style":
+        value = FONT.sub("var(--fig-font, sans-serif)", value)
+    return COLOUR.sub(variable, value)
