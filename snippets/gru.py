@@ -122,14 +122,14 @@ def adding(batch_size: int, steps: int, generator: torch.Generator):
 
 
 # --8<-- [start:main]
-def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
+def main(steps: int = 200, seed: int = 0, device=None) -> list[float]:
     """Add two marked numbers among 50; returns the losses."""
     device = device or torch.accelerator.current_accelerator(True) or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     gru, readout = GRU(2, 32).to(device), nn.Linear(32, 1).to(device)
     parameters = [*gru.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    optimizer = torch.optim.Adam(parameters, lr=2e-2)
     losses = []
     for _ in range(steps):
         x, y = (a.to(device) for a in adding(64, 50, generator))
