@@ -16,7 +16,7 @@ VENV = ROOT / ".nox" / "book"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "complete"  # holds what was installed; absent while half made
 # Tiny recurrent steps run many times slower on two threads than on one.
-ENV = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+ENV = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "NO_MKDOCS_2_WARNING": "1"}
 
 
 def fingerprint() -> str:

@@ -44,8 +44,6 @@ def clean(path: Path, prefix: str) -> str:
     for uri in (SVG, "http://www.w3.org/1999/xlink"):
         ElementTree.register_namespace("" if uri == SVG else "xlink", uri)
     root = ElementTree.fromstring(path.read_bytes())
-    # matplotlib leaves black fills out: what says nothing is drawn in ink
-    root.set("style", f"fill: var(--fig-ink, #000000); {JOINS}")
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     for parent in list(root.iter()):
@@ -62,6 +60,8 @@ def clean(path: Path, prefix: str) -> str:
         if not element.tag.endswith(("text", "tspan")):
             element.text = (element.text or "").strip() or None
         element.tail = (element.tail or "").strip() or None
+    # matplotlib leaves black fills out: what says nothing is drawn in ink
+    root.set("style", f"fill: var(--fig-ink, #000000); {JOINS}")
     text = ElementTree.tostring(root, encoding="unicode").replace("\n", " ")
     if (size := len(text.encode())) > LIMIT:
         raise ValueError(f"{size} bytes, at most {LIMIT}: draw fewer points")

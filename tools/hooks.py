@@ -1,0 +1,135 @@
+"""Hooks of MkDocs, few and thin: lab pages, the other language, the maths font."""
+
+import tempfile
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from markdown import Markdown
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File
+from mkdocs.structure.toc import get_toc
+from mkdocs.utils import get_relative_url
+
+from tools import mathfont, notebooks, records
+from tools.lab import ROOT, Lab, stems
+
+RECORDS = ROOT / "build" / "labs"
+LANGUAGES = {"zh": "中文", "en": "English"}
+contents = {}  # table of contents of each lab page, by (language, path)
+
+
+@event_priority(100)  # before mkdocs-jupyter looks for notebooks
+def on_files(files, config):
+    """Add, for each executed lab, its page and what can be downloaded there."""
+    language = config.theme["language"]
+    config.lab_folder = tempfile.TemporaryDirectory(prefix="book-")
+    folder = Path(config.lab_folder.name)
+    for stem in stems():
+        if records.provenance(RECORDS, stem) is None:
+            continue
+        lab = Lab(stem)
+        md = Markdown(
+            extensions=config.markdown_extensions, extension_configs=config.mdx_configs
+        )
+        page = nbformat.writes(notebooks.to_read(lab, language, RECORDS, md))
+        contents[language, f"lab/{stem}.ipynb"] = md.toc_tokens
+        kept = nbformat.writes(notebooks.to_keep(lab, language, RECORDS))
+        texts = {
+            f"lab/{stem}.ipynb": page,
+            f"lab/{stem}/{stem}.ipynb": kept,
+            f"lab/{stem}/{stem}.py": lab.snippet(stem),
+        }
+        (folder / "lab" / stem).mkdir(parents=True)
+        for path, text in texts.items():
+            (folder / path).write_text(text, "utf-8")
+            site = config.site_dir, config.use_directory_urls
+            files.append(File(path, str(folder), *site))
+    return files
+
+
+def on_nav(nav, config, files):
+    """Give sections of the navigation their title in this language."""
+    for section in nav:
+        if section.is_section:
+            section.title = config.extra["sections"].get(section.title, section.title)
+
+
+def on_page_content(content, page, config, files):
+    """Keep of a notebook page what a reader wants: prose, code, outputs."""
+    path = page.file.src_uri
+    tokens = contents.get((config.theme["language"], path))
+    if tokens is None or not path.endswith(".ipynb"):
+        return None
+    page.toc = get_toc(tokens)
+    page.title = tokens[0]["name"]
+    page.meta["search"] = {"boost": 0.3}  # the page itself comes first
+    soup = BeautifulSoup(content, "html.parser")
+    parts = []
+    for cell in soup.select("div.lab-prose, div[id^='cell-id=']"):
+        if "lab-prose" in cell["class"]:
+            parts.append(cell.decode_contents())
+            continue
+        code = cell.select_one(".highlight-ipynb pre").decode_contents()
+        parts.append(f'<div class="highlight"><pre><code>{code}</code></pre></div>')
+        for output in cell.select(".jp-OutputArea-output"):
+            if svg := output.find("svg"):
+                label = svg.find(id=True)["id"].removesuffix("-figure_1")
+                figure = f'role="img" aria-label="{label}">{svg}'
+                parts.append(f'<div class="lab-figure" {figure}</div>')
+            else:
+                text = output.select_one("pre").decode_contents()
+                scroll = 'class="lab-output" tabindex="0"'
+                parts.append(f"<div {scroll}><pre>{text}</pre></div>")
+    return "\n".join(parts)
+
+
+def on_page_context(context, page, config, nav):
+    """Tell the templates of the twin page and of the lab behind the page."""
+    url = page.url
+    up = {"zh": "", "en": "en/"} if config.theme["language"] == "zh" else None
+    up = up or {"zh": "../", "en": ""}
+    config.extra["alternate"] = [
+        {"lang": lang, "name": name, "link": f"{up[lang]}{url}" or "."}
+        for lang, name in LANGUAGES.items()
+    ]
+    stem = Path(page.file.src_uri).stem
+    made = records.provenance(RECORDS, stem)
+    context["lab"] = None
+    if made is not None:
+        links = {
+            "lab_url": f"lab/{stem}/",
+            "page_url": f"{stem}/",
+            "notebook_url": f"lab/{stem}/{stem}.ipynb",
+            "snippet_url": f"lab/{stem}/{stem}.py",
+        }
+        links = {name: get_relative_url(link, url) for name, link in links.items()}
+        is_lab_page = page.file.src_uri.startswith("lab/")
+        context["lab"] = {**made, **links, "stem": stem, "is_lab_page": is_lab_page}
+    return context
+
+
+def on_post_build(config):
+    """Build English inside the Chinese site, then the font both are set in."""
+    config.lab_folder.cleanup()
+    if config.theme["language"] != "zh":
+        return
+    site = Path(config.site_dir)
+    english = load_config(
+        str(ROOT / "mkdocs.en.yml"),
+        site_dir=str(site / "en"),
+        site_url=f"{config.site_url}en/",
+        strict=config.strict,
+    )
+    english.plugins.run_event("startup", command="build", dirty=False)
+    build(english)
+    mathfont.write(site)
+
+
+def on_serve(server, config, builder):
+    """Reload for everything that a page is made of."""
+    for folder in ("docs", "snippets", "overrides", "build/labs", "mkdocs.en.yml"):
+        server.watch(str(ROOT / folder))
+    return server

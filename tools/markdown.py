@@ -1,0 +1,79 @@
+"""What the book adds to Markdown: numbers of labs, inline figures, MathML."""
+
+import html
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from markdown import Extension
+from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
+from math_core import LatexToMathML
+
+from tools.source import fill
+
+SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
+MATHML = LatexToMathML(pretty_print="never")
+
+
+def mathml(tex: str, display: bool) -> str:
+    """Convert TeX; raises math_core.LatexError on bad TeX."""
+    return MATHML.convert_with_local_state(tex, displaystyle=display)
+
+
+class Numbers(Preprocessor):
+    """Replace `{{ lab.lstm.recall:.2f }}`, wherever it stands outside fences."""
+
+    def __init__(self, md, records: str, language: str):
+        super().__init__(md)
+        self.records, self.language = Path(records), language
+
+    def run(self, lines):
+        return fill(lines, self.records, self.language)
+
+
+class Figures(Preprocessor):
+    """Set an included SVG aside: its content is not Markdown."""
+
+    def run(self, lines):
+        text = SVG.sub(lambda m: self.md.htmlStash.store(m[0]), "\n".join(lines))
+        return text.split("\n")
+
+
+class Formulas(Treeprocessor):
+    """Turn what arithmatex found into MathML; the search index leaves it out."""
+
+    def run(self, root):
+        for element in root.iter():
+            if element.get("class") != "arithmatex":
+                continue
+            display = element.tag == "div"
+            # arithmatex wraps in \( \) or \[ \] and escapes blocks only
+            tex = html.unescape(element.text) if display else element.text
+            math = mathml(tex[2:-2].strip(), display)
+            element.attrib = {"class": "formula", "data-search-exclude": ""}
+            if display:  # it scrolls where it is wide, by keyboard too
+                element.set("tabindex", "0")
+            element.text = self.md.htmlStash.store(math)
+
+
+class Book(Extension):
+    def __init__(self, **kwargs):
+        self.config = {
+            "records": ["build/labs", "folder of the labs' records"],
+            "language": ["zh", "language that verdicts are printed in"],
+        }
+        super().__init__(**kwargs)
+
+    def extendMarkdown(self, md):  # noqa: N802
+        md.block_level_elements += ["svg", "math"]
+        # After snippets (32) and superfences (25), before raw HTML (20).
+        numbers = Numbers(md, self.getConfig("records"), self.getConfig("language"))
+        md.preprocessors.register(numbers, "lab-numbers", 24)
+        md.preprocessors.register(Figures(md), "figures", 23)
+        # After inline patterns (20), before the table of contents (5).
+        md.treeprocessors.register(Formulas(md), "mathml", 15)
+
+
+def makeExtension(**kwargs):  # noqa: N802
+    return Book(**kwargs)

@@ -1,0 +1,60 @@
+"""Notebooks from a record and the current prose: one to read here, one to keep."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from markdown import Markdown
+from nbformat import NotebookNode
+
+from tools.lab import Lab
+from tools.source import fill
+
+BREAK = "<!-- next cell -->"
+
+
+def load(records: Path, lab: Lab) -> tuple[NotebookNode, Iterator[NotebookNode]]:
+    notebook = nbformat.read(records / f"{lab.stem}.ipynb", as_version=4)
+    executed = iter(notebook.cells)
+    notebook.cells = []
+    return notebook, executed
+
+
+def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:
+    """The notebook a reader downloads: prose in Markdown, numbers filled in."""
+    notebook, executed = load(records, lab)
+    for n, part in enumerate(lab.parts):
+        if part.language is None:
+            notebook.cells.append(next(executed))
+        elif part.language == language:
+            text = "\n".join(fill(part.text.split("\n"), records, language))
+            cell = nbformat.v4.new_markdown_cell(text, id=f"prose-{n}")
+            notebook.cells.append(cell)
+    return notebook
+
+
+def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNode:
+    """The notebook of the lab page: prose as HTML, made as on every page.
+
+    One document is converted for all cells, so that ids are unique and
+    `md.toc_tokens` is the table of contents of the page.
+    """
+    notebook, executed = load(records, lab)
+    prose = [part.text for part in lab.parts if part.language == language]
+    pages = iter(md.convert(f"\n\n{BREAK}\n\n".join(prose)).split(BREAK))
+    for n, part in enumerate(lab.parts):
+        if part.language is None:
+            cell = next(executed)
+            for output in cell.outputs:
+                # nbconvert would hide a figure in an <img>, where the scheme ends
+                if svg := output.get("data", {}).pop("image/svg+xml", None):
+                    output.data["text/html"] = svg
+            notebook.cells.append(cell)
+        elif part.language == language:
+            cell = nbformat.v4.new_raw_cell(
+                f'<div class="lab-prose">{next(pages)}</div>',
+                id=f"prose-{n}",
+                metadata={"raw_mimetype": "text/html"},
+            )
+            notebook.cells.append(cell)
+    return notebook
