@@ -1,4 +1,4 @@
-"""Every command of the project: `nox -s docs` builds the book, `nox -s tests` proves it."""
+"""Every command of the project: `nox -s docs` builds, `nox -s tests` proves."""
 
 import hashlib
 import os

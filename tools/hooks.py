@@ -88,12 +88,17 @@ def on_page_content(content, page, config, files):
 
 def on_page_context(context, page, config, nav):
     """Tell the templates of the twin page and of the lab behind the page."""
-    url = page.url
-    up = {"zh": "", "en": "en/"} if config.theme["language"] == "zh" else None
-    up = up or {"zh": "../", "en": ""}
+    url, roots = page.url, {"zh": "", "en": "en/"}
+    own = roots[config.theme["language"]]
+    top = config.site_url.removesuffix(own)
     config.extra["alternate"] = [
-        {"lang": lang, "name": name, "link": f"{up[lang]}{url}" or "."}
-        for lang, name in LANGUAGES.items()
+        {
+            "lang": language,
+            "name": name,
+            "link": top + roots[language] + url,  # for search engines: in full
+            "href": get_relative_url(roots[language] + url, own + url),
+        }
+        for language, name in LANGUAGES.items()
     ]
     stem = Path(page.file.src_uri).stem
     made = records.provenance(RECORDS, stem)

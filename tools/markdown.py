@@ -3,7 +3,6 @@
 import html
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
