@@ -3,7 +3,7 @@
 // 1. What scrolls sideways can be reached with the keyboard, and an inline
 //    formula wider than the screen scrolls in its own box.
 function fit() {
-  for (const box of document.querySelectorAll(".arithmatex, .lab-output pre, .md-typeset__scrollwrap, .scroll")) {
+  for (const box of document.querySelectorAll(".formula, .lab-output, .md-typeset__scrollwrap")) {
     if (box.matches("span")) {
       box.classList.remove("scroll")
       const width = box.closest("p, li, td, th, dd, summary, figcaption, blockquote")?.clientWidth
