@@ -83,31 +83,33 @@ class LSTM(nn.Module):
 
 # --8<-- [start:data]
 def recall(batch_size: int, steps: int, noise: float, generator):
-    """One of 8 symbols at the first step, then noise; name it at the end.
+    """A marked symbol, then noise: name the symbol at the end.
 
     Shape:
-        -> (B, T, 8), (B,)
+        -> (B, T, 9), (B,)
     """
-    x = noise * torch.randn(batch_size, steps, 8, generator=generator)
+    x = noise * torch.randn(batch_size, steps, 9, generator=generator)
     y = torch.randint(8, (batch_size,), generator=generator)
-    x[:, 0] = nn.functional.one_hot(y, 8).float()
+    x[:, 0, :8] = nn.functional.one_hot(y, 8).float()
+    x[:, 0, 8], x[:, 1:, 8] = 1, 0
     return x, y
     # --8<-- [end:data]
 
 
 # --8<-- [start:main]
-def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
+def main(steps: int = 150, seed: int = 0, device=None) -> list[float]:
     """Recall a symbol after 60 steps of noise; returns the losses."""
     device = device or torch.accelerator.current_accelerator(True) or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    lstm = LSTM(8, 32, forget_bias=5.0).to(device)
+    lstm = LSTM(9, 32, forget_bias=5.0).to(device)
+    nn.init.constant_(lstm.bias_ih_l0[:32], -5.0)
     readout = nn.Linear(32, 8).to(device)
     parameters = [*lstm.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=3e-3)
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
     losses = []
     for _ in range(steps):
-        x, y = (a.to(device) for a in recall(64, 60, 0.1, generator))
+        x, y = (a.to(device) for a in recall(32, 60, 0.1, generator))
         out, (h, c) = lstm(x)
         logits = readout(h)  # (B, 8)
         loss = nn.functional.cross_entropy(logits, y)
