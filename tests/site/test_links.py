@@ -1,0 +1,110 @@
+"""Links, language switch and downloads, as they stand in the built files."""
+
+import json
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+from built import ROOT, SITE, folder, source
+
+HOME = "http://book/"  # any origin will do
+
+
+def targets(page):
+    for tag, name in (
+        ("a", "href"),
+        ("link", "href"),
+        ("script", "src"),
+        ("img", "src"),
+    ):
+        for element in page.select(f"{tag}[{name}]"):
+            if element.get("rel") != ["canonical"]:
+                yield element, element[name]
+
+
+def test_links_and_anchors(soup, address):
+    broken = []
+    for element, link in targets(soup(address)):
+        if link.startswith("data:"):
+            continue
+        url, anchor = urldefrag(urljoin(HOME + address, link))
+        if not url.startswith(HOME):
+            if element.name != "a":
+                broken.append(f"{element.name} from another host: {link}")
+            continue
+        path = SITE / unquote(urlsplit(url).path).lstrip("/")
+        if path.is_dir():
+            path /= "index.html"
+        if not path.is_file():
+            broken.append(link)
+        elif anchor and path.suffix == ".html":
+            ids = soup(path.parent.relative_to(SITE).as_posix().strip(".") or "")
+            if not ids.find(id=unquote(anchor)):
+                broken.append(f"{link}: no such anchor")
+    assert broken == []
+
+
+def test_ids_are_unique(soup, address):
+    ids = [element["id"] for element in soup(address).select("[id]")]
+    assert sorted({i for i in ids if ids.count(i) > 1}) == []
+
+
+def test_language(soup, address):
+    """The page says its language and links its twin, which exists."""
+    page = soup(address)
+    english = address.startswith("en/")
+    twin = address.removeprefix("en/") if english else f"en/{address}"
+    assert page.html["lang"] == ("en" if english else "zh")
+    assert (SITE / twin / "index.html").is_file()
+    other = "zh" if english else "en"
+    switch = page.select_one(f"a.md-select__link[hreflang={other}]")
+    head = page.select_one(f'link[rel~="alternate"][hreflang={other}]')
+    for link in (switch, head):
+        assert urljoin(HOME + address, link["href"]) == HOME + twin
+    # without "help" Material's script asks for a sitemap that is not there
+    assert head["rel"] == ["alternate", "help"]
+
+
+def test_every_source_is_a_page(site):
+    for path in (*ROOT.glob("docs/zh/*.md"), *ROOT.glob("docs/en/*.md")):
+        place = folder(path.parent.name) + path.stem
+        built = place.removesuffix("index") or "."
+        assert (site / built / "index.html").is_file(), path
+    assert source("en/gru/") == ROOT / "docs/en/gru.md"
+
+
+def test_not_found_page(site):
+    """Served for any address, so its links start at the root of the site."""
+    text = (site / "404.html").read_text("utf-8")
+    assert 'href="assets/' not in text and 'href="../' not in text
+    assert "没有这一页" in text
+
+
+def test_lab_page(soup, language, lab):
+    address = f"{folder(language)}lab/{lab}/"
+    assert (SITE / address / "index.html").stat().st_size < 150_000
+    links = [
+        urljoin(HOME + address, a["href"]) for a in soup(address).select("a[download]")
+    ]
+    files = {url.rpartition(".")[2]: SITE / url.removeprefix(HOME) for url in links}
+    assert sorted(files) == ["ipynb", "py"]
+    assert files["py"].read_bytes() == (ROOT / "snippets" / f"{lab}.py").read_bytes()
+    notebook = json.loads(files["ipynb"].read_text("utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code and all(cell["execution_count"] for cell in code)
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs and not [o for o in outputs if o["output_type"] == "error"]
+
+
+@pytest.mark.parametrize("place", ["", "lab/"])
+def test_badge(soup, language, lab, place):
+    """What ran is what the record says, and page and lab link each other."""
+    record = json.loads((ROOT / "build/labs" / f"{lab}.json").read_text("utf-8"))
+    ran = record["provenance"]
+    address = f"{folder(language)}{place}{lab}/"
+    run = soup(address).select_one("article .run")
+    text = run.text.replace("\n", " ")
+    for fact in (f"torch {ran['torch']}", f"Python {ran['python']}", ran["device"]):
+        assert fact.lower() in text.lower()
+    other = f"{folder(language)}{'' if place else 'lab/'}{lab}/"
+    links = [urljoin(HOME + address, a["href"]) for a in run.select("a")]
+    assert HOME + other in links

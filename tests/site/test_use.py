@@ -1,0 +1,154 @@
+"""Using the book: copying code, switching language and scheme, searching."""
+
+import json
+from urllib.parse import urljoin
+
+import pytest
+from built import ROOT, SITE, fences, folder, section, source
+
+CLIPBOARD = {"permissions": ["clipboard-read", "clipboard-write"]}
+TWINS = ("", "gru/", "lab/gru/")
+
+
+def copied(page) -> list[str]:
+    """Press every copy button and read the clipboard; folded answers are opened."""
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    texts = []
+    for block in page.locator("article .highlight").all():
+        page.evaluate("navigator.clipboard.writeText('nothing copied')")
+        block.scroll_into_view_if_needed()
+        block.locator("button[data-md-type=copy]").click()
+        page.locator(".md-dialog--active").wait_for()
+        texts.append(page.evaluate("navigator.clipboard.readText()").strip("\n"))
+    return texts
+
+
+def test_copied_code_is_the_tested_code(open_page, language, lab):
+    address = f"{folder(language)}{lab}/"
+    wanted = [
+        section(body) if body.startswith("--8<--") else body
+        for body in fences(source(address).read_text("utf-8"))
+    ]
+    assert sum("def " in text or "=" in text for text in wanted) >= 3
+    assert copied(open_page(address, **CLIPBOARD)) == wanted
+
+
+def test_copied_lab_is_the_notebook(open_page, language):
+    address = f"{folder(language)}lab/gru/"
+    page = open_page(address, **CLIPBOARD)
+    link = page.locator("a[download][href$=ipynb]").get_attribute("href")
+    notebook = SITE / urljoin("/" + address, link).lstrip("/")
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    code = ["".join(c["source"]).strip("\n") for c in cells if c["cell_type"] == "code"]
+    assert copied(page) == code
+
+
+@pytest.mark.parametrize("place", TWINS)
+def test_language_switch_stays_on_the_page(open_page, base, place):
+    anchor = "#evidence" if place == "gru/" else ""
+    page = open_page(place + anchor)
+    for language, there in (("en", f"en/{place}"), ("zh", place)):
+        page.locator(".md-header .md-select button").hover()
+        page.locator(f".md-select__link[hreflang={language}]").click()
+        page.wait_for_url(base + there + anchor)
+        assert page.locator("html").get_attribute("lang") == language
+        assert page.locator("h1").count() == 1
+
+
+def scheme(page) -> str:
+    return page.locator("body").get_attribute("data-md-color-scheme")
+
+
+def brightness(page) -> float:
+    """Of the page itself, 0 to 255."""
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(map(float, colour.strip("rgba()").split(",")[:3])) / 3
+
+
+def test_scheme_follows_the_system(open_page, language):
+    address = f"{folder(language)}gru/"
+    dark = open_page(address, color_scheme="dark")
+    assert scheme(dark) == "slate" and brightness(dark) < 60
+    light = open_page(address, color_scheme="light")
+    assert scheme(light) == "default" and brightness(light) > 230
+    light.emulate_media(color_scheme="dark")
+    light.wait_for_function("document.body.dataset.mdColorScheme === 'slate'")
+
+
+def test_dark_before_the_first_paint(open_page, browser, base):
+    """No white flash: the scheme does not wait for Material's script."""
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.route("**/bundle.*.js", lambda route: route.abort())
+    page.goto(base + "gru/")
+    assert scheme(page) == "slate"
+    context.close()
+
+
+def test_scheme_toggle(open_page, language):
+    page = open_page(f"{folder(language)}gru/", color_scheme="light")
+    toggle = page.locator("form[data-md-component=palette] label:visible")
+    for want in ("default", "slate"):  # system -> light -> dark
+        toggle.click()
+        page.wait_for_function(f"document.body.dataset.mdColorScheme === '{want}'")
+    page.reload()
+    assert scheme(page) == "slate" and brightness(page) < 60
+    toggle.click()  # back to the system
+    page.wait_for_function("document.body.dataset.mdColorScheme === 'default'")
+
+
+RECURRENT = {"rnn", "lstm", "gru"}
+QUERIES = [
+    ("zh", "梯度消失", RECURRENT),
+    ("zh", "长短期记忆", {"lstm"}),
+    ("zh", "门控循环单元", {"gru"}),
+    ("zh", "GRU", {"gru"}),
+    ("en", "vanishing gradient", RECURRENT),
+    ("en", "gradients", RECURRENT),
+    ("en", "GRU", {"gru"}),
+]
+
+
+@pytest.mark.parametrize("tongue, query, wanted", QUERIES)
+def test_search(open_page, base, tongue, query, wanted):
+    page = open_page(folder(tongue))
+    page.locator(".md-search__input").click()
+    page.keyboard.insert_text(query)
+    page.keyboard.press("End")  # the client listens to keyup
+    results = page.locator(".md-search-result__item > a")
+    results.first.wait_for(timeout=15_000)
+    links = [urljoin(page.url, r.get_attribute("href")) for r in results.all()[:3]]
+    stems = [link.removeprefix(base + folder(tongue)).split("/")[0] for link in links]
+    assert wanted & set(stems), f"first three: {links}"
+    page.goto(links[0])
+    assert page.locator("h1").count() == 1
+
+
+def test_search_for_nothing(open_page, language):
+    """The test above can fail: a word that is not in the book is not found."""
+    page = open_page(folder(language))
+    page.locator(".md-search__input").click()
+    page.keyboard.insert_text("xylophone")
+    page.keyboard.press("End")
+    page.wait_for_function(
+        "!/[1-9]/.test(document.querySelector('.md-search-result__meta').textContent)"
+        " && document.querySelector('[data-md-component=search-query]').value"
+    )
+    assert page.locator(".md-search-result__item").count() == 0
+
+
+def test_first_tab_skips_to_the_text(open_page, language):
+    page = open_page(f"{folder(language)}gru/")
+    page.keyboard.press("Tab")
+    target = page.evaluate("document.activeElement.hash")
+    assert target and page.locator(f"article h1{target}").count() == 1
+
+
+def test_badge_links_work(open_page, language, lab):
+    page = open_page(f"{folder(language)}{lab}/")
+    page.locator("article .run a").click()
+    assert page.url.endswith(f"{folder(language)}lab/{lab}/")
+    with page.expect_download() as download:
+        page.locator("a[download][href$='.py']").click()
+    text = download.value.path().read_text("utf-8")
+    assert text == (ROOT / "snippets" / f"{lab}.py").read_text("utf-8")
