@@ -81,14 +81,15 @@ def parity(batch_size: int, steps: int, generator: torch.Generator):
 
 
 # --8<-- [start:main]
-def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
+def main(steps: int = 600, seed: int = 0, device=None) -> list[float]:
     """Learn parity on 24 steps and test it on 400; returns the losses."""
     device = device or torch.accelerator.current_accelerator(True) or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    rnn, readout = RNN(1, 32).to(device), nn.Linear(32, 2).to(device)
+    rnn, readout = RNN(1, 16).to(device), nn.Linear(16, 2).to(device)
+    nn.init.orthogonal_(rnn.weight_hh_l0)
     parameters = [*rnn.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=5e-3)
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
     losses = []
     for _ in range(steps):
         x, y = (a.to(device) for a in parity(64, 24, generator))
