@@ -30,24 +30,42 @@ MACRO = re.compile(
     r"\{\{\s*lab\.(?P<stem>\w+)\.(?P<key>\w+)"
     r"(?:\s*==\s*(?P<verdict>\w+)|:(?P<spec>[^{}\n]*?))?\s*\}\}"
 )
-FENCE = re.compile(r"^\s*(`{3,}|~{3,})(.*)$")
+FENCE = re.compile(r"^[\s>]*(`{3,}(?!.*`)|~{3,})\s*(.*)$")
 MARKER = re.compile(
     r"-+8<-+[ \t]+\[[ \t]*(?P<type>start|end)[ \t]*:[ \t]*(?P<name>[\w-]+)[ \t]*\]"
 )
 INCLUDE = re.compile(r"^\s*-+8<-+[ \t]+\"(?P<path>[^\"]+)\"\s*$")
 
 
+@dataclass(frozen=True)
+class Fence:
+    """A code fence; `start` and `end` are its own lines, end 0 while it is open."""
+
+    start: int
+    end: int
+    info: str
+
+
+def fences(lines: list[str]) -> Iterator[Fence]:
+    """Find the code fences; one inside another is the outer one's text."""
+    start, ticks, info = 0, "", ""
+    for number, line in enumerate(lines, 1):
+        fence = FENCE.match(line)
+        if fence and not start:
+            start, ticks, info = number, fence[1], fence[2]
+        elif fence and fence[1].startswith(ticks) and not fence[2]:
+            yield Fence(start, number, info)
+            start = 0
+    if start:
+        yield Fence(start, 0, info)
+
+
 def fenced(lines: list[str]) -> list[bool]:
     """Tell for each line whether it belongs to a code fence, its ends included."""
-    inside, flags = "", []
-    for line in lines:
-        fence = FENCE.match(line)
-        flags.append(bool(inside or fence))
-        if not inside:
-            inside = fence[1] if fence else ""
-        elif fence and fence[1].startswith(inside) and not fence[2].strip():
-            inside = ""
-    return flags
+    inside = set[int]()
+    for fence in fences(lines):
+        inside.update(range(fence.start, (fence.end or len(lines)) + 1))
+    return [number in inside for number in range(1, len(lines) + 1)]
 
 
 def fill(lines: list[str], records: Path, language: str) -> list[str]:

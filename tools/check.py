@@ -1,0 +1,138 @@
+"""Check the sources before anything is built: `python -m tools.check`.
+
+The renderer cannot do that: it knows neither the file nor the line, and much
+that is wrong passes its strict mode. All faults are printed at once.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from tools import (
+    rules_chinese,
+    rules_code,
+    rules_labs,
+    rules_pages,
+    rules_syntax,
+    rules_text,
+)
+from tools.house import Fault, House
+from tools.prose import Prose
+from tools.source import sections
+
+LANGUAGES = ("zh", "en")
+
+
+def check(root: Path, records: Path | None = None) -> list[Fault]:
+    """Find the faults of the sources; of their numbers too once labs ran."""
+    house = House(root, records)
+    for room in (snippets, labs, pages, drawings, markers, rooms):
+        for file, line, message in room(house):
+            house.blame(file, line, message)
+    return sorted(set(house.faults))
+
+
+Faults = Iterator[tuple[str, int, str]]
+
+
+def snippets(house: House) -> Faults:
+    """Check each snippet, and the copies that they share."""
+    for file in house.files("snippets/*.py"):
+        for fault in rules_code.snippet(house, file):
+            yield file, *fault
+    yield from rules_syntax.copies(house)
+
+
+def labs(house: House) -> Faults:
+    """Check each lab: its code, its prose, its two languages."""
+    for file in house.files("docs/lab/*.py"):
+        for fault in rules_labs.lab(house, file):
+            yield file, *fault
+        prose = list(rules_labs.prose(house, file))
+        yield from texts(house, prose)
+        for one, two in pairwise(prose):
+            if (one.language, two.language) == LANGUAGES:
+                yield from rules_pages.parity(one, two)
+
+
+def pages(house: House) -> Faults:
+    """Check each page, alone and against its twin."""
+    found = {
+        (language, file.removeprefix(f"docs/{language}/")): rules_pages.page(
+            house, file, language
+        )
+        for language in LANGUAGES
+        for file in house.files(f"docs/{language}/**/*.md")
+    }
+    for (language, name), page in found.items():
+        yield from texts(house, [page])
+        for rule in (rules_pages.headings, rules_pages.front_matter):
+            for fault in rule(page, house):
+                yield page.file, *fault
+        other = "en" if language == "zh" else "zh"
+        twin = found.get((other, name))
+        if twin is None:
+            yield page.file, 1, f"its twin docs/{other}/{name} is missing"
+        elif language == "zh":
+            yield from rules_pages.parity(page, twin)
+
+
+def texts(house: House, prose: list[Prose]) -> Faults:
+    """Check what is prose, wherever it stands."""
+    for text in prose:
+        for rule in (*rules_text.RULES, rules_chinese.chinese):
+            for fault in rule(text, house):
+                yield text.file, *fault
+
+
+def drawings(house: House) -> Faults:
+    """Check each figure drawn by hand."""
+    for file in house.files("docs/drawings/*.svg"):
+        for fault in rules_labs.drawing(house, file):
+            yield file, *fault
+
+
+def markers(house: House) -> Faults:
+    """Check the section markers of everything that a page may include."""
+    for pattern in ("snippets/*.py", "docs/lab/*.py", "docs/drawings/*.svg"):
+        for file in house.files(pattern):
+            for fault in sections(house.read(file).splitlines())[1]:
+                yield file, *fault
+
+
+def rooms(house: House) -> Faults:
+    """Check that one stem names everything about one architecture."""
+    nav = house.read("mkdocs.yml") if house.has("mkdocs.yml") else None
+    for stem in house.stems:
+        snippet = f"snippets/{stem}.py"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", stem):
+            yield snippet, 1, "a stem is a plain name in small letters"
+        for file in (
+            f"docs/zh/{stem}.md",
+            f"docs/en/{stem}.md",
+            f"docs/lab/{stem}.py",
+            f"tests/test_{stem}.py",
+        ):
+            if not house.has(file):
+                yield snippet, 1, f"{file} is missing, a stem has five files"
+        if nav is not None and not re.search(rf"[\s/\"']{stem}\.md\b", nav):
+            line = next((n for n, x in enumerate(nav.split("\n"), 1) if x == "nav:"), 1)
+            yield "mkdocs.yml", line, f"nav lacks {stem}.md"
+    for file in house.files("docs/lab/*.py"):
+        if not house.has(f"docs/zh/{Path(file).stem}.md"):
+            yield file, 1, "this lab belongs to no page, give both one name"
+
+
+def main() -> int:
+    """Print all faults."""
+    faults = check(Path.cwd())
+    for fault in faults:
+        print(fault)
+    print(f"{len(faults)} faults" if faults else "sources checked, no fault")
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The rooms of the book, as the checker sees them, and what a fault is."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing to mend: where it is and how to mend it."""
+
+    file: str  # relative to the root, with forward slashes
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        """Print as `file:line: message`, which editors turn into a link."""
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+@dataclass
+class House:
+    """A repository (or a small one, in a test) laid out as design.md says."""
+
+    root: Path
+    records: Path | None = None  # of executed labs; None before they ran
+    faults: list[Fault] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def blame(self, file: str, line: int, message: str) -> None:
+        """Note a fault."""
+        self.faults.append(Fault(file, line, message))
+
+    def has(self, file: str) -> bool:
+        """Tell whether the file is there."""
+        return (self.root / file).is_file()
+
+    def files(self, pattern: str) -> list[str]:
+        """Name the files that match, in order."""
+        found = sorted(p for p in self.root.glob(pattern) if p.is_file())
+        return [path.relative_to(self.root).as_posix() for path in found]
+
+    def read(self, file: str) -> str:
+        """Read a file; a byte that is not UTF-8 is a fault, and is read as �."""
+        if file not in self.texts:
+            raw = (self.root / file).read_bytes()
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                line = raw.count(b"\n", 0, error.start) + 1
+                what = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+                self.blame(file, line, f"{what}, save the file as UTF-8")
+            self.texts[file] = raw.decode("utf-8", "replace").replace("\r\n", "\n")
+        return self.texts[file]
+
+    @property
+    def stems(self) -> list[str]:
+        """Name the architectures: each has a snippet."""
+        return [Path(file).stem for file in self.files("snippets/*.py")]
