@@ -7,6 +7,9 @@ from tools.source import INCLUDE, MACRO, fenced
 
 # What is not prose is hidden behind a sign of its kind, one for each character.
 FORMULA, NUMBER, CODE, LINK = "\ue000\ue001\ue002\ue003"
+WORD = "词"  # a verdict prints as a word in the page's language
+
+VERDICT = re.compile(r"\{\{[^{}\n]*==[^{}\n]*\}\}")
 
 COMMENTS = re.compile(r"<!--.*?-->", re.S)
 SPANS = re.compile(r"(?<![\\`])(`+)(?!`)((?!\n\s*\n).)+?(?<!`)\1(?!`)", re.S)
@@ -64,7 +67,8 @@ class Prose:
             start, end = match.span(match.lastgroup)
             tex, display = raw[start:end], match.lastgroup == "display"
             self.formulas.append((self.at(text, match), tex, display))
-        text = hide(hide(text, FORMULAS, FORMULA), MACRO, NUMBER)
+        text = hide(text, FORMULAS, FORMULA)
+        text = hide(hide(text, VERDICT, WORD), MACRO, NUMBER)
         for pattern, sign in ((LINKS, LINK), (URLS, CODE)):
             for match in pattern.finditer(text):
                 self.links.append((self.at(text, match), match[match.lastgroup]))

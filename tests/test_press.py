@@ -1,0 +1,360 @@
+"""The press, whole: what a lab becomes, and what bad input gets."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+from tests import tiny
+from tools import records
+from tools.lab import Lab, runnable
+
+
+def build(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "tools.build", *arguments],
+        cwd=root,
+        env={**os.environ, "LAB_TIMEOUT": "120", **env},
+        capture_output=True,
+        text=True,
+    )
+
+
+def snapshot(site: Path) -> dict[str, bytes]:
+    return {str(f): f.read_bytes() for f in sorted(site.rglob("*")) if f.is_file()}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    root = tiny.write(tmp_path_factory.mktemp("built"))
+    done = build(root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+@pytest.fixture
+def book(built, tmp_path) -> Path:
+    """A copy of the built book, to be spoilt."""
+    return Path(shutil.copytree(built, tmp_path / "book"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+
+
+def article(root: Path, page: str) -> BeautifulSoup:
+    text = (root / "site" / page / "index.html").read_text("utf-8")
+    return BeautifulSoup(text, "html.parser").find("article")
+
+
+# What a good book becomes
+
+
+def test_record_has_results_and_provenance(built):
+    record = json.loads((built / "build/labs/rnn.json").read_text("utf-8"))
+    assert record["results"] == {
+        "gain": 0.25,
+        "claim_short": "conditional",
+        "list": [1, 2.5],
+    }
+    source = record["provenance"]
+    assert set(source) == {"python", "torch", "device", "seconds", "key"}
+    assert source["device"] == "cpu" and source["seconds"] > 0
+    assert source["key"] == Lab("rnn", built).key("cpu")
+
+
+def test_pages_show_numbers_and_verdicts_in_their_language(built):
+    chinese, english = article(built, "rnn"), article(built, "en/rnn")
+    assert "增益是 0.25；这句话有条件成立" in chinese.text
+    assert "The gain is 0.25; it holds with a condition" in english.text
+    assert "值 0.2。" in chinese.find("figcaption").text
+    for page in (chinese, english):
+        assert "{{" not in page.text and "--8<--" not in page.text
+        assert page.find("math", display="block") is not None
+        assert page.select_one("figure svg") is not None
+
+
+def test_lab_page_is_plain_and_has_its_contents(built):
+    for language, title, heading in (("", "实验", "图"), ("en/", "Lab", "Figure")):
+        page = article(built, f"{language}lab/rnn")
+        assert page.find("h1").text.startswith(title)
+        assert page.find("h2").text.startswith(heading)
+        assert page.find("math") is not None and page.find("svg") is not None
+        assert "0.25" in page.text and "\n24\n" in page.text
+        for unwanted in ("--8<--", "not for readers", str(built), "/tmp", "__main__"):
+            assert unwanted not in str(page)
+        assert page.find("style") is None and page.find("clipboard-copy") is None
+        path = built / "site" / language / "lab/rnn/index.html"
+        assert path.stat().st_size < 150_000
+        contents = path.read_text("utf-8")
+        anchor = page.find("h2")["id"]
+        assert f'<a href="#{anchor}" class="md-nav__link">' in contents
+
+
+def test_search_knows_headings_of_lab_pages(built):
+    index = json.loads((built / "site/search/search_index.json").read_text("utf-8"))
+    anchor = article(built, "lab/rnn").find("h2")["id"]
+    assert f"lab/rnn/#{anchor}" in [entry["location"] for entry in index["docs"]]
+
+
+def test_downloaded_notebook_runs_alone(built, tmp_path):
+    for language in ("", "en/"):
+        path = built / "site" / language / "lab/rnn/rnn.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        kinds = {cell.cell_type for cell in notebook.cells}
+        assert kinds == {"markdown", "code"}
+        prose = "".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+        assert "0.25" in prose and ("图" in prose) == (language == "")
+        code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
+        assert "import snippets" not in code and "from snippets" not in code
+        (tmp_path / "alone.py").write_text(code, "utf-8")
+        command = [sys.executable, "-I", "alone.py"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_site_says_nothing_of_the_machine_and_asks_no_other_host(built):
+    for page in (built / "site").rglob("*.html"):
+        text = page.read_text("utf-8")
+        assert str(built) not in text and sys.prefix not in text
+        soup = BeautifulSoup(text, "html.parser")
+        for element in soup.find_all(["script", "img", "iframe"], src=True):
+            assert "//" not in element["src"]
+        for element in soup.find_all("link", href=True):
+            if "alternate" not in element["rel"] and "canonical" not in element["rel"]:
+                assert "//" not in element["href"], (page, element)
+
+
+def test_maths_font_is_there_with_its_licence(built):
+    for language in ("", "en/"):
+        fonts = built / "site" / language / "assets/fonts"
+        assert 5_000 < (fonts / "math.woff2").stat().st_size < 160_000
+        assert "Open Font License" in (fonts / "math.LICENSE.txt").read_text("utf-8")
+
+
+def test_inlined_snippet_keeps_all_but_docstring_markers_and_main_block():
+    source = (tiny.ROOT / "snippets" / "rnn.py").read_text("utf-8")
+    text = runnable(source)
+    assert "--8<--" not in text and "__main__" not in text
+    assert text.startswith("import torch") and "def main(" in text
+    assert '"""A tanh RNN' in text
+
+
+# What runs again, and what does not
+
+
+def ran(done: subprocess.CompletedProcess) -> bool:
+    """Whether the lab was executed, by the table that the press prints."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = next(x for x in done.stdout.splitlines() if x.startswith("rnn  "))
+    return row.split()[-1] == "run"
+
+
+def test_a_change_of_prose_runs_nothing_and_is_shown(book):
+    edit(book / "docs/lab/rnn.py", "# 增益是", "# 现在增益是")
+    edit(book / "docs/zh/rnn.md", "一个规则", "同一个规则")
+    assert not ran(build(book))
+    assert "现在增益是 0.25" in article(book, "lab/rnn").text
+    assert "同一个规则" in article(book, "rnn").text
+
+
+def spoil(change):
+    """Spoil the record, and let the press make it again."""
+
+    def case(book):
+        path = book / "build/labs/rnn.json"
+        change(book / "build/labs", path)
+        assert records.provenance(path.parent, "rnn") is None
+
+    return case
+
+
+RERUN = {
+    "snippet changed": lambda book: edit(
+        book / "snippets/rnn.py", "A tanh RNN", "The tanh RNN"
+    ),
+    "code of the lab changed": lambda book: edit(
+        book / "docs/lab/rnn.py", "[1, 2, 3]", "[1, 2, 4]"
+    ),
+    "results altered": spoil(lambda _, json: edit(json, "0.25", "0.26")),
+    "results truncated": spoil(lambda _, json: os.truncate(json, 20)),
+    "figure altered": spoil(
+        lambda folder, _: edit(folder / "rnn/gain.svg", "</svg>", "<g/></svg>")
+    ),
+    "figure missing": spoil(lambda folder, _: (folder / "rnn/gain.svg").unlink()),
+    "notebook truncated": spoil(
+        lambda folder, _: os.truncate(folder / "rnn.ipynb", 20)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", RERUN.values(), ids=RERUN)
+def test_lab_runs_again_when_its_record_is_not_sound(book, change):
+    from tools.labs import run
+
+    change(book)
+    assert run("rnn", "cpu", 120, book).state == "run"
+    assert run("rnn", "cpu", 120, book).state == "reused"
+
+
+def test_key_depends_on_versions_and_device(built, monkeypatch):
+    lab = Lab("rnn", built)
+    assert lab.key("cpu") != lab.key("cuda")
+    before = lab.key("cpu")
+    monkeypatch.setattr("tools.lab.version", lambda package: "0.0")
+    assert lab.key("cpu") != before
+
+
+def test_two_builds_at_once_both_succeed(book):
+    shutil.rmtree(book / "build")
+    command = [sys.executable, "-m", "tools.build"]
+    both = [
+        subprocess.Popen(command, cwd=book, stdout=subprocess.DEVNULL, stderr=-1)
+        for _ in range(2)
+    ]
+    for process in both:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors.decode()
+    assert (book / "site/en/rnn/index.html").is_file()
+    assert not list((book / "build").glob("site-*"))
+
+
+# What bad input gets
+
+
+LABS = {
+    "raises": ("assert 1 == 2, 'no luck'", ":1: AssertionError: no luck"),
+    "hangs": (
+        "import subprocess\nsubprocess.run(['sleep', '3141'])",
+        ":1: stopped after 20 s",
+    ),
+    "dies": ("import os\nos._exit(1)", ":1: the kernel died in this cell"),
+    "nan": ("results = {'a': [1.0, float('nan')]}", "results['a'] is or holds nan"),
+    "infinity": ("results = {'a': float('inf')}", "results['a'] is or holds inf"),
+    "silent": ("x = 1", "the lab ends without `results`"),
+    "nested": ("results = {'a': {'b': 1}}", "results['a']"),
+    "tensor": ("import torch\nresults = {'a': torch.ones(1)}", "plain values"),
+    "colour": (
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n"
+        "ax.plot([1, 2], color='#123456')\nfig.savefig('a.svg')\nresults = {'a': 1}",
+        "a.svg: #123456: use C0",
+    ),
+}
+
+
+def test_bad_labs_are_named_and_stop_nothing_else(book):
+    """All at once: each ends with its message, and the good one still runs."""
+    for name, (code, _) in LABS.items():
+        (book / f"docs/lab/{name}.py").write_text(f"{code}\n", "utf-8")
+    shutil.rmtree(book / "build/labs")
+    command = [sys.executable, "-m", "tools.labs"]
+    env = {**os.environ, "LAB_TIMEOUT": "20"}
+    done = subprocess.run(command, cwd=book, env=env, capture_output=True, text=True)
+    assert done.returncode != 0
+    for name, (_, message) in LABS.items():
+        errors = [x for x in done.stderr.splitlines() if f"docs/lab/{name}.py:" in x]
+        assert len(errors) == 1 and message in errors[0], (name, done.stderr)
+        assert not list((book / "build/labs").glob(f"{name}*.[ijs]*")), name
+        assert not (book / "build/labs" / name).exists()
+    assert records.provenance(book / "build/labs", "rnn") is not None
+    left = subprocess.run(["pgrep", "-f", "sleep 3141"], capture_output=True)
+    assert left.returncode == 1, "a child of the killed lab is still running"
+
+
+def append(path: str, text: str):
+    return lambda book: (book / path).write_text(
+        (book / path).read_text("utf-8") + text, "utf-8"
+    )
+
+
+def replace(path: str, old: str, new: str):
+    return lambda book: edit(book / path, old, new)
+
+
+def in_both(old: str, new: str):
+    def change(book):
+        for language in ("zh", "en"):
+            edit(book / f"docs/{language}/rnn.md", old, new)
+
+    return change
+
+
+BAD = {
+    "include of a missing file": (in_both('"rnn.py:step"', '"no.py:step"'), "no.py"),
+    "include of a missing section": (in_both(":step", ":stop"), "stop"),
+    "unclosed marker": (
+        replace("snippets/rnn.py", "# --8<-- [end:data]", "pass"),
+        "snippets/rnn.py",
+    ),
+    "unknown number": (in_both("lab.rnn.gain:", "lab.rnn.loss:"), "loss"),
+    "bad format": (in_both("gain:.2f", "gain:.2q"), ".2q"),
+    "verdict that no longer holds": (
+        replace("docs/lab/rnn.py", '"conditional"', '"fails"'),
+        "fails",
+    ),
+    "bad TeX": (in_both("\\tanh(W", "\\tanh(\\frac{W"), "rnn.md"),
+    "bad UTF-8": (
+        lambda book: (book / "docs/zh/notation.md").write_bytes(b"---\n\xff"),
+        "docs/zh/notation.md",
+    ),
+    "bad front matter": (
+        replace("docs/en/rnn.md", "description: RNN", "description: [RNN"),
+        "docs/en/rnn.md",
+    ),
+    "page without twin": (
+        lambda book: (book / "docs/en/notation.md").unlink(),
+        "notation.md",
+    ),
+    "out of parity": (
+        replace("docs/en/rnn.md", "h = 1$", "h = 2$"),
+        "docs/en/rnn.md",
+    ),
+    "broken link": (in_both("(notation.md#symbols)", "(notions.md)"), "notions.md"),
+    "broken anchor": (in_both("notation.md#symbols", "notation.md#sym"), "#sym"),
+    "failing lab": (append("docs/lab/rnn.py", "1 / 0\n"), "docs/lab/rnn.py:"),
+}
+
+
+@pytest.mark.parametrize(("change", "named"), BAD.values(), ids=BAD)
+def test_bad_book_leaves_the_site_as_it_was(book, change, named):
+    before = snapshot(book / "site")
+    change(book)
+    done = build(book)
+    assert done.returncode != 0, done.stdout
+    assert named in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert snapshot(book / "site") == before
+
+
+@pytest.mark.parametrize("link", ["../notions/", "../notation/#sym"])
+def test_links_of_lab_pages_are_checked_too(book, link):
+    edit(book / "docs/lab/rnn.py", "# 增益是", f"# [x]({link}) 增益是")
+    edit(book / "docs/lab/rnn.py", "# The gain", f"# [x]({link}) The gain")
+    done = build(book)
+    assert done.returncode != 0
+    assert f"lab/rnn/index.html: {link} leads to no" in done.stderr
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    import torch
+
+    if torch.cuda.is_available():
+        command = [
+            "-c",
+            "import torch; torch.cuda.is_available = lambda: False; "
+            "import tools.labs; tools.labs.parse(['--device', 'cuda'])",
+        ]
+    else:
+        command = ["-m", "tools.labs", "--device", "cuda"]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tiny.ROOT, capture_output=True, text=True
+    )
+    assert done.returncode != 0 and "no CUDA device" in done.stderr
