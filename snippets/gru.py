@@ -76,7 +76,7 @@ class GRU(nn.Module):
 
 # --8<-- [start:cho]
 class GRUCho2014(GRU):
-    """The GRU of arXiv v3: the reset gate acts before the product, not after."""
+    """The GRU of arXiv v3: the reset gate acts before the product."""
 
     def forward(self, x, h=None):
         """Run over time; `h` is the state before the first step, 0 if None.
