@@ -97,6 +97,7 @@ def open_page(browser, base):
     def open_(address: str, width=1280, **options):
         viewport = {"width": width, "height": 900}
         contexts.append(browser.new_context(viewport=viewport, **options))
+        contexts[-1].set_default_timeout(15_000)
         page = contexts[-1].new_page()
         page.goto(base + address)
         return page

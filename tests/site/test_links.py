@@ -17,7 +17,7 @@ def targets(page):
         ("img", "src"),
     ):
         for element in page.select(f"{tag}[{name}]"):
-            if element.get("rel") != ["canonical"]:
+            if not {"canonical", "alternate"} & set(element.get("rel", [])):
                 yield element, element[name]
 
 
@@ -58,8 +58,9 @@ def test_language(soup, address):
     other = "zh" if english else "en"
     switch = page.select_one(f"a.md-select__link[hreflang={other}]")
     head = page.select_one(f'link[rel~="alternate"][hreflang={other}]')
-    for link in (switch, head):
-        assert urljoin(HOME + address, link["href"]) == HOME + twin
+    assert urljoin(HOME + address, switch["href"]) == HOME + twin
+    root = soup("").select_one("link[rel=canonical]")["href"]  # in full, for robots
+    assert head["href"] == root + twin
     # without "help" Material's script asks for a sitemap that is not there
     assert head["rel"] == ["alternate", "help"]
 

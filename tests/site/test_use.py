@@ -115,9 +115,10 @@ def test_search(open_page, base, tongue, query, wanted):
     page.locator(".md-search__input").click()
     page.keyboard.insert_text(query)
     page.keyboard.press("End")  # the client listens to keyup
-    results = page.locator(".md-search-result__item > a")
-    results.first.wait_for(timeout=15_000)
-    links = [urljoin(page.url, r.get_attribute("href")) for r in results.all()[:3]]
+    results = page.locator(".md-search-result__item")
+    results.first.wait_for()
+    first = [result.locator("a").first for result in results.all()[:3]]
+    links = [urljoin(page.url, link.get_attribute("href")) for link in first]
     stems = [link.removeprefix(base + folder(tongue)).split("/")[0] for link in links]
     assert wanted & set(stems), f"first three: {links}"
     page.goto(links[0])
