@@ -39,7 +39,7 @@ Faults = Iterator[tuple[str, int, str]]
 
 def snippets(house: House) -> Faults:
     """Check each snippet, and the copies that they share."""
-    for file in house.files("snippets/*.py"):
+    for file in house.files("snippets/[!_]*.py"):
         for fault in rules_code.snippet(house, file):
             yield file, *fault
     yield from rules_syntax.copies(house)
@@ -47,7 +47,7 @@ def snippets(house: House) -> Faults:
 
 def labs(house: House) -> Faults:
     """Check each lab: its code, its prose, its two languages."""
-    for file in house.files("docs/lab/*.py"):
+    for file in house.files("docs/lab/[!_]*.py"):
         for fault in rules_labs.lab(house, file):
             yield file, *fault
         prose = list(rules_labs.prose(house, file))
@@ -96,7 +96,7 @@ def drawings(house: House) -> Faults:
 
 def markers(house: House) -> Faults:
     """Check the section markers of everything that a page may include."""
-    for pattern in ("snippets/*.py", "docs/lab/*.py", "docs/drawings/*.svg"):
+    for pattern in ("snippets/[!_]*.py", "docs/lab/[!_]*.py", "docs/drawings/*.svg"):
         for file in house.files(pattern):
             for fault in sections(house.read(file).splitlines())[1]:
                 yield file, *fault
@@ -120,7 +120,7 @@ def rooms(house: House) -> Faults:
         if nav is not None and not re.search(rf"[\s/\"']{stem}\.md\b", nav):
             line = next((n for n, x in enumerate(nav.split("\n"), 1) if x == "nav:"), 1)
             yield "mkdocs.yml", line, f"nav lacks {stem}.md"
-    for file in house.files("docs/lab/*.py"):
+    for file in house.files("docs/lab/[!_]*.py"):
         if not house.has(f"docs/zh/{Path(file).stem}.md"):
             yield file, 1, "this lab belongs to no page, give both one name"
 

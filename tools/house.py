@@ -55,4 +55,4 @@ class House:
     @property
     def stems(self) -> list[str]:
         """Name the architectures: each has a snippet."""
-        return [Path(file).stem for file in self.files("snippets/*.py")]
+        return [Path(file).stem for file in self.files("snippets/[!_]*.py")]

@@ -24,7 +24,10 @@ LINKS = re.compile(
     re.M,
 )
 NOT_URL = r"\s<>()\[\]，。；：！？（）、》」"
-URLS = re.compile(rf"<?(?P<url>https?://[^{NOT_URL}]*[^{NOT_URL},.;:!?])>?")
+URLS = re.compile(
+    r"<(?P<auto>https?://[^<>\s]+)>"
+    rf"|(?P<bare>https?://[^{NOT_URL}]*[^{NOT_URL},.;:!?])"
+)
 # Attribute lists, HTML entities and the `!` of an image: signs, not punctuation.
 SIGNS = re.compile(r"\{:?\s*[#.][^{}\n]*\}|\{:[^{}\n]*\}|&#?\w+;|!(?=\[)")
 HEADING = re.compile(r"^(#{1,6})\s+(.*)$")

@@ -16,7 +16,7 @@ OURS = {"snippets", "tools", "tests", "docs"}
 IMPORT = re.compile(r"from snippets\.(\w+) import (\w+(?:, \w+)*)$")
 
 # The colours that follow the scheme, and what is no colour.
-SCHEME = re.compile(r"var\(--fig-(ink|muted|grid|paper|warm|[0-5])\)")
+SCHEME = re.compile(r"var\(--fig-(ink|muted|grid|paper|warm|[0-5])\)|url\(#[\w-]+\)")
 COLOUR = re.compile(
     r"\b(fill|stroke|color|stop-color|flood-color)\s*[=:]\s*[\"']?\s*([^\"';}]+)"
 )
@@ -126,6 +126,10 @@ def drawing(house: House, file: str) -> Faults:
         for name in " ".join(names).split():
             if not name.startswith(prefix):
                 yield number, f"{name}: ids and classes begin with {prefix}"
+        for selector in ",".join(re.findall(r"([^{}<>]+)\{", line)).split(","):
+            if not re.match(rf"\s*($|@|from|to|\d|[.#]{prefix})", selector):
+                text = f"{selector.strip()} styles the whole page"
+                yield number, f"{text}, begin with .{prefix}"
         for name, value in COLOUR.findall(line):
             value = value.strip()
             if value not in PLAIN and not SCHEME.fullmatch(value):

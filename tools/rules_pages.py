@@ -1,7 +1,7 @@
 """Rules for pages: front matter, headings, and a twin that says the same."""
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +40,7 @@ def front_matter(prose: Prose, house: House) -> Faults:
         return
     if not isinstance(meta, dict):
         yield 2, "front matter is a mapping: description: one sentence"
-    elif (
-        not isinstance(meta.get("description"), str) or not meta["description"].strip()
-    ):
+    elif not str(meta.get("description") or "").strip():
         yield 2, "front matter has no description: one sentence for search and links"
 
 
@@ -76,7 +74,8 @@ def headings(prose: Prose, house: House) -> Faults:
         yield 1, f"section {{#{missing}}} is missing"
     for heading in parts:
         if heading.id not in SECTIONS:
-            yield heading.line, f"#{heading.id} is no section of these: {SECTIONS}"
+            known = ", ".join(SECTIONS)
+            yield heading.line, f"#{heading.id} is no section, these are: {known}"
     known = [h for h in parts if h.id in SECTIONS]
     for before, after in zip(known, known[1:]):
         if SECTIONS.index(before.id) > SECTIONS.index(after.id):
@@ -87,51 +86,39 @@ def parity(one: Prose, two: Prose) -> Iterator[tuple[str, int, str]]:
     """What one of two twins has and the other lacks, section by section."""
     ids, others = ([h.id for h in p.headings if h.level > 1] for p in (one, two))
     if ids != others:
-        here = next(
-            (i for i, pair in enumerate(zip(ids, others)) if len({*pair}) > 1), -1
-        )
-        below = [h for h in two.headings if h.level > 1]
-        line = below[here].line if below else two.first
+        differ = (n for n, (a, b) in enumerate(zip(ids, others)) if a != b)
+        lines = [h.line for h in two.headings if h.level > 1] or [two.first]
+        line = lines[next(differ, -1)]
         yield two.file, line, f"headings are {others}, in {one.file} they are {ids}"
         return
-    for kind, mine, theirs in zip(KINDS, content(one), content(two)):
-        for prose, own, other, twin in (
-            (one, mine, theirs, two),
-            (two, theirs, mine, one),
-        ):
-            lacking = Counter((s, x) for _, s, x in other)
-            lacking -= Counter((s, x) for _, s, x in own)
-            for (section, item), count in lacking.items():
-                there = next(n for n, s, x in other if (s, x) == (section, item))
-                times = "" if count == 1 else f" {count} times"
-                line = start(prose, section)
-                what = f"#{section} lacks the {kind} {item}{times}".replace(
-                    "# ", "top "
-                )
-                yield prose.file, line, f"{what} of {twin.file}:{there}"
-    includes = [[(s, x) for _, s, x in next(content(p))] for p in (one, two)]
-    if includes[0] != includes[1] and Counter(includes[0]) == Counter(includes[1]):
-        line = next(n for (n, _), a, b in zip(two.includes, *includes) if a != b)
-        yield two.file, line, f"includes stand in another order than in {one.file}"
+    for prose, twin in ((two, one), (one, two)):
+        own, other = content(prose), content(twin)
+        for (section, item), lines in other.items():
+            if len(own[section, item]) < len(lines):
+                where = f"#{section}" if section else "this part"
+                there = f"{item} of {twin.file}:{lines[-1]}"
+                yield prose.file, start(prose, section), f"{where} lacks {there}"
+    paths = [[path for _, path in prose.includes] for prose in (one, two)]
+    if paths[0] != paths[1] and sorted(paths[0]) == sorted(paths[1]):
+        line = next(n for (n, b), a in zip(two.includes, paths[0]) if a != b)
+        yield two.file, line, f"includes stand in another order in {one.file}"
 
 
-KINDS = ("include", "macro", "link", "formula")
-
-
-def content(prose: Prose) -> Iterator[list[tuple[int, str, str]]]:
-    """List (line, section, item) of what twins share, kind by kind."""
-    macros = [(line, " ".join(m[0].strip("{} ").split())) for line, m in prose.macros]
-    shared = [
-        (line, f"{'$$' if display else '$'}{emptied(tex)}{'$$' if display else '$'}")
-        for line, tex, display in prose.formulas
-    ]
-    for items in (prose.includes, macros, prose.links, shared):
-        yield [(line, prose.section(line), item) for line, item in items]
-
-
-def emptied(tex: str) -> str:
-    """Drop the words of a formula, and the accidents of its spacing."""
-    return " ".join(TEXT.sub(r"\\text{}", tex).split())
+def content(prose: Prose) -> defaultdict[tuple[str, str], list[int]]:
+    """Give the lines of all that twins share, by section."""
+    found = defaultdict(list)
+    for line, path in prose.includes:
+        found[prose.section(line), f"the include {path}"].append(line)
+    for line, match in prose.macros:
+        macro = " ".join(match[0].strip("{} ").split())
+        found[prose.section(line), f"the macro {macro}"].append(line)
+    for line, target in prose.links:
+        found[prose.section(line), f"the link {target}"].append(line)
+    for line, tex, display in prose.formulas:
+        formula = " ".join(TEXT.sub(r"\\text{}", tex).split())
+        formula = f"$${formula}$$" if display else f"${formula}$"
+        found[prose.section(line), f"the formula {formula}"].append(line)
+    return found
 
 
 def start(prose: Prose, section: str) -> int:

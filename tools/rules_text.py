@@ -15,6 +15,7 @@ Faults = Iterator[tuple[int, str]]
 TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
 DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+")
 LINK_TEXT = re.compile(rf"\[[^\[\]\n]*(?={LINK})")
+BRACES = re.compile(r"\{\{.*?\}\}")
 ATTRIBUTE_FORMULA = re.compile(rf"<[a-z][^<>]*\"[^\"<>]*{FORMULA}")
 
 
@@ -112,7 +113,7 @@ def includes(prose: Prose, house: House) -> Faults:
 
 def decimals(prose: Prose, house: House) -> Faults:
     """Numbers of #evidence typed by hand."""
-    text = hide(prose.text, LINK_TEXT, LINK)
+    text = hide(hide(prose.text, LINK_TEXT, LINK), BRACES, LINK)
     inside = False
     ends = {h.line: h.id for h in prose.headings if h.level <= 2}
     for line, words in enumerate(text.split("\n"), prose.first):

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 VERDICTS = {
@@ -120,28 +121,29 @@ def sections(lines: list[str]) -> tuple[dict[str, Section], list[tuple[int, str]
     """Find the marked sections of a file, and (line, message) of each bad marker."""
     found: dict[str, Section] = {}
     faults: list[tuple[int, str]] = []
-    opened: list[tuple[str, int]] = []
+    opened: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         marker = MARKER.search(line)
         if marker is None:
             continue
         name = marker["name"]
         if marker["type"] == "start":
-            if name in found or name in dict(opened):
+            if name in found or name in opened:
                 faults.append((number, f"section {name} is marked twice, rename one"))
-            opened.append((name, number))
-        elif name not in dict(opened):
+            opened[name] = number
+        elif name not in opened:
             faults.append((number, f"section {name} ends without a start"))
         else:
-            while opened[-1][0] != name:
-                inner, start = opened.pop()
-                faults.append((start, f"section {inner} must end before {name} does"))
-            start = opened.pop()[1]
+            start = opened.pop(name)
             body = [x for x in lines[start : number - 1] if not MARKER.search(x)]
             if not any(x.strip() for x in body):
                 faults.append((start, f"section {name} is empty"))
             found.setdefault(name, Section(name, start, number, len(body)))
-    faults += [(n, f"section {name} has no [end:{name}]") for name, n in opened]
+    for name, start in opened.items():
+        faults.append((start, f"section {name} has no [end:{name}]"))
+    for one, two in permutations(found.values(), 2):
+        if one.start < two.start < one.end < two.end:
+            faults.append((two.start, f"section {two.name} must end in {one.name}"))
     return found, faults
 
 

@@ -1,0 +1,429 @@
+"""Every fault that tools/check.py knows, alone in a house that has no other."""
+
+# One fault is one line of a table, however long.
+# ruff: noqa: E501
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_house import FILES, build
+
+from tools.check import Fault, check
+
+ROOT = Path(__file__).parent.parent
+ZH, EN, LAB = "docs/zh/echo.md", "docs/en/echo.md", "docs/lab/echo.py"
+BOTH, GUIDES = (ZH, EN), ("docs/zh/index.md", "docs/en/index.md")
+SNIPPET, DRAWING = "snippets/echo.py", "docs/drawings/echo.svg"
+
+
+@pytest.fixture
+def house(tmp_path):
+    return build(tmp_path)
+
+
+def edit(root: Path, file: str, old: str, new: str) -> None:
+    """Replace `old`, wherever it stands in the file."""
+    text = (root / file).read_text("utf-8")
+    assert old in text, f"{file} has no {old!r}"
+    (root / file).write_text(text.replace(old, new), "utf-8")
+
+
+def line_of(root: Path, file: str, at: str | int) -> int:
+    """Number the first line that holds `at`."""
+    if isinstance(at, int):
+        return at
+    text = (root / file).read_text("utf-8")
+    return text.count("\n", 0, text.index(at)) + 1
+
+
+def expect(faults: list[Fault], *places: str, message: str) -> None:
+    """Hold the faults, all of them, to their `file:line` and to what they say."""
+    found = "\n".join(map(str, faults))
+    assert [f"{f.file}:{f.line}" for f in faults] == sorted(places), found
+    assert all(message in fault.message for fault in faults), found
+
+
+def test_a_clean_house_has_no_fault(house):
+    assert check(house) == []
+    assert check(house, record(house)) == []
+
+
+# fmt: off
+# Edit `old` to `new` in the files; then each has one fault, on the line where `at`
+# stands, and this is what it says.
+LONG, HUGE = "            out = [*out]\n" * 40, "    x = 1\n" * 60
+PAGES = {
+    "no front matter": (BOTH, "---\n", "", 1, "begin with front matter"),
+    "open front matter": (EN, "---\n\n#", "\n#", 1, "begin with front matter"),
+    "bad YAML": (ZH, "回声：听", "a: 听", 2, "front matter is not YAML: mapping"),
+    "no mapping": (ZH, "description: ", "", 2, "front matter is a mapping"),
+    "no description": (ZH, "description", "title", 2, "has no description"),
+    "two titles": (BOTH, "> ", "# A {#a}\n\n> ", "# A", "a page has one title"),
+    "no id": (BOTH, "> ", "### A\n\n> ", "### A", "give the heading an id"),
+    "id twice": (BOTH, "> ", "### A {#idea}\n\n> ", "### A", "#idea stands twice"),
+    "bad section": (BOTH, "> ", "## A {#more}\n\n> ", "## A", "#more is no section"),
+    "TeX": (BOTH, "x_t, ", "\\foo, ", "$$", 'Unknown command "\\foo"'),
+    "inline TeX": (BOTH, "| $h_t$", "| $h_t}$", "h_t}", "bad TeX in $h_t}$"),
+    "open formula": (BOTH, "> ", "> $x ", "> $x", "a formula is not closed"),
+    "formula in a tag": (BOTH, 'l="', 'l="$x$ ', 'l="$x$', "a formula inside a tag"),
+    "Python": (BOTH, "```python\n--", "```py\nx = 1\n--", "```py", "include it: --8<--"),
+    "open fence": (GUIDES, "````\n", "````\n\n```sh\n", "```sh", "is not closed"),
+    "no file": (BOTH, "echo.py:step", "ecco.py:step", "ecco.py", "ecco.py is neither"),
+    "no part": (BOTH, "echo.py:step", "echo.py:cho", ":cho", "has no section cho"),
+    "by lines": (BOTH, "echo.py:step", "echo.py:1:5", ":1:5", "has no section 1:5"),
+    "no drawing": (BOTH, "drawings/echo", "drawings/o", "drawings/o", "o.svg is neither"),
+    "no figure": (BOTH, "echo/decay.svg", "echo/d.svg", "/d.svg", 'savefig("d.svg")'),
+    "bad include": (BOTH, '"echo/decay.svg"', "d.svg", "-- d", "an include is --8<"),
+    "no lab": (BOTH, "lab.echo.half", "lab.ecco.half", "ecco", "no lab docs/lab/ecco"),
+    "bad format": (BOTH, ":.1f }}", ":.1q }}", ":.1q", "'.1q' is no format of Python"),
+    "bad verdict": (BOTH, "== holds", "== true", "== true", "a verdict is one of holds"),
+    "no macro": (BOTH, ".half:.1f", ".half .1f", ".half .1f", "this is no macro"),
+    "no lab's": (BOTH, "{{ lab.echo.half", "{{ lb.half", "lb.", "this is no macro"),
+    "no macro in TeX": (BOTH, "$0.5$", "${{ lab.o }}$", "lab.o ", "this is no macro"),
+    "typed": (BOTH, "$0.5$", "$0.5$ 0.98 ", "0.98", "0.98 is typed by hand"),
+    "typed without 0": (BOTH, "$0.5$", "$0.5$ p < .05 ", "< .05", ".05 is typed by"),
+    "typed below": (BOTH, "$0.5$", "$0.5$\n\n### A {#a}\n\n1.5 ", "1.5 ", "1.5 is typed"),
+}
+TWINS = {  # edits of the English page: the fault is there, and names the Chinese line
+    "include": (EN, '--8<-- "echo/decay.svg"\n', "", "{#evid", "include echo/decay.svg"),
+    "macro": (EN, "{{ lab.echo.half:.1f }}", "a few", "{#evid", "macro lab.echo.half:.1f"),
+    "link": (EN, "[words](index.md#words)", "words", "{#idea}", "link index.md#words"),
+    "URL": (EN, "<https://example.org/a>", "others", "{#idea}", "https://example.org/a"),
+    "DOI": (EN, ", <https://doi.org/10.1/x(1)>", "", "{#refer", "//doi.org/10.1/x(1)"),
+    "formula": (EN, "as wide as $h_t$", "wide", "{#idea}", "#idea lacks the formula $h_t$"),
+}
+SNIPPETS = {
+    "section size": (SNIPPET, "            out.app", LONG + "            out.app", "[start:cell]", "section cell has 55 lines, cut to 45"),
+    "class size": (SNIPPET, "# --8<-- [start:main]", f'class Big:\n    """Big."""\n\n{HUGE}\n# --8<-- [start:main]', "class Big", "class Big has 63 lines, cut to 60"),
+    "file size": (SNIPPET, "STEPS = 3", "STEPS = 3\n" + "A = 1\n" * 120, 161, "a snippet has at most 160 lines"),
+    "line size": (SNIPPET, "A leaky sum.", "A leaky sum" + "." * 70, "A leaky", "at most 80 characters, this one 91"),
+    "no main": (SNIPPET, ":main]", ":mein]", 1, "section main is missing: # --8<-- [start:main]"),
+    "not Python": (SNIPPET, "import math", "import", "import", "this is not Python"),
+    "numpy": (SNIPPET, "import math", "import numpy", "numpy", "standard library only, not numpy"),
+    "sibling": (SNIPPET, "import math", "from snippets.rnn import RNN", "RNN", "only, not snippets.rnn"),
+    "relative": (SNIPPET, "import math", "from . import rnn", "rnn", "only, not ."),
+    "F": (SNIPPET, "import math", "import torch.nn.functional as F", "as F", "F is an axis"),
+    "from F": (SNIPPET, "import math", "from torch.nn import functional as F", "as F", "F is an axis"),
+    "argparse": (SNIPPET, "import math", "import argparse", "argparse", "no command line"),
+    "kwargs": (SNIPPET, "device=None)", "device=None, **kw)", "kw)", "no **kw,"),
+    "state": (SNIPPET, "STEPS = 3", "STEPS = [3]", "STEPS", "no global state"),
+    "module call": (SNIPPET, "STEPS = 3", "STEPS = 3\ntorch.manual_seed(0)", "torch.manual", "no global state"),
+    "global": (SNIPPET, "    losses = ", "    global STEPS\n    losses = ", "global", "no global state"),
+    "time index": (SNIPPET, "x_t in x.unbind(1):", "t in range(9):\n            x_t = x[:, t]", "[:, t]", "x[:, t]: loop over .unbind(1)"),
+    "cuda": (SNIPPET, "stack(out, 1)", "stack(out, 1).cuda()", "cuda", "modules name no device"),
+    "device": (SNIPPET, "stack(out, 1)", 'stack(out, 1).to("cuda:0")', "cuda", "only main names a device"),
+    "no source": (SNIPPET, "Source:", "From:", 1, "the docstring lacks the line Source:"),
+    "no run": (SNIPPET, "Run: python echo.py\n", "", 1, "the docstring lacks the line Run:"),
+    "axis meaning": (SNIPPET, "T time", "T length", "Axes:", "axis T length: T is time in this book"),
+    "axis letter": (SNIPPET, "H hidden", "Q quiet", "Axes:", "axis Q quiet: Q has no meaning in this book"),
+    "axis unsaid": (SNIPPET, "(B, I), eq. 3", "(B, 4N), eq. 3", "4N", "axis N is not in the docstring's Axes:"),
+    "axis of Shape": (SNIPPET, "-> (B, T, I)", "-> (B, S, I)", "-> (B", "axis S is not in the docstring's Axes:"),
+    "comment": (SNIPPET, "# (B, I), eq. 3", "# half of it", "# half", "comments are shapes and equations"),
+    "signature": (SNIPPET, "seed: int = 0", "seed: int = 1", "def main", "the signature is main("),
+    "no Shape": (SNIPPET, "        Shape:\n", "", "def forward", "Echo.forward has no Shape: block"),
+    "no docstring": (SNIPPET, '    """A leaky sum."""\n\n', "", "class Echo", "Echo has no docstring"),
+    "config": (SNIPPET, "STEPS = 3", 'class EchoConfig:\n    """Options."""', "class EchoC", "no config objects"),
+    "open section": (SNIPPET, "STEPS = 3", "# --8<-- [start:x]", "start:x", "section x has no [end:x]"),
+    "end alone": (SNIPPET, "STEPS = 3", "# --8<-- [end:x]", "end:x", "section x ends without a start"),
+    "empty section": (SNIPPET, "STEPS = 3", "# --8<-- [start:x]\n\n# --8<-- [end:x]", "start:x", "section x is empty"),
+    "section twice": (SNIPPET, "STEPS = 3", "# --8<-- [start:main]\nSTEPS = 3\n# --8<-- [end:main]", "[start:main]\ndef", "section main is marked twice"),
+    "sections cross": (SNIPPET, "STEPS = 3", "# --8<-- [start:x]\nX = 1\n# --8<-- [start:y]\nSTEPS = 3\n# --8<-- [end:x]\nY = 2\n# --8<-- [end:y]", "start:y", "section y must end in x"),
+}
+LABS = {
+    "tools": (LAB, "import matplotlib.pyplot as plt", "import tools.check", "tools", "a lab imports only from snippets.<stem>"),
+    "module": (LAB, "import matplotlib.pyplot as plt", "import snippets.echo", "import snippets", "imports only"),
+    "alias": (LAB, "Echo, main", "Echo as E", "as E", "a lab imports only"),
+    "not on top": (LAB, "from snippets", "x = 1\nfrom snippets", "from snippets", "at the top of a cell"),
+    "no snippet": (LAB, "snippets.echo", "snippets.ecco", "ecco", "there is no snippets/ecco.py"),
+    "no name": (LAB, "Echo, main", "Ecco, main", "Ecco", "snippets/echo.py has no Ecco"),
+    "no results": (LAB, "results =", "result =", "result =", "the last code cell sets results"),
+    "results early": (LAB, '"holds"}\n', '"holds"}\n# %%\nx = 1\n', "x = 1", "the last code cell sets"),
+    "no language": (LAB, '[markdown] lang="en"', "[markdown]", "[markdown]\n", "names its language"),
+    "zh alone": (LAB, "# %%\nresults", '# %% [markdown] lang="zh"\n# 多。\n# %%\nresults', '"zh"\n# 多', "is followed by its en twin"),
+    "en alone": (LAB, "# %%\nresults", '# %% [markdown] lang="en"\n# More.\n# %%\nresults', '"en"\n# M', "stands below its zh twin"),
+    "no title": (LAB, '# %% [markdown] lang="zh"', '# %%\nimport os\n# %% [markdown] lang="zh"', 1, "a lab begins with a title cell"),
+    "not Python": (LAB, "print(Echo())", "print(", "print(", "this is not Python"),
+    "section": (LAB, "# --8<-- [end:exercise-1]\n", "", "[start:ex", "has no [end:exercise-1]"),
+    "zh prose": (LAB, "实验：", "实验:", "实验:", "half-width : in “# 实验:回声”, write ："),
+    "parity": (LAB, "The decay $r^k$", "The decay", "# # Lab", f"lacks the formula $r^k$ of {LAB}:3"),
+}
+DRAWINGS = {
+    "not XML": (DRAWING, "</svg>", "", 6, "this is not XML"),
+    "size": (DRAWING, "viewBox", 'width="9" viewBox', 1, "no width or height"),
+    "no viewBox": (DRAWING, ' viewBox="0 0 9 9"', "", 1, "the svg has a viewBox"),
+    "blank": (DRAWING, "<path", "\n<path", 3, "a blank line ends the figure"),
+    "words": (DRAWING, ">h<", ">隐<", "隐", "words belong into the caption"),
+    "id": (DRAWING, '"echo-a"', '"a"', "path", "a: ids and classes begin with echo-"),
+    "class": (DRAWING, '"echo-line"', '"echo-b line"', "path", "line: ids and classes"),
+    "colour": (DRAWING, '"var(--fig-0)"', '"#f00"', "path", "stroke #f00: colours are var("),
+    "style": (DRAWING, "fill: none", "fill: red", "style", "fill red: colours are var(--fig"),
+    "selector": (DRAWING, ".echo-line {", "text, .echo-line {", "style", "text styles the whole page, begin with .echo-"),
+    "variable": (DRAWING, "--fig-0", "--fig-9", "path", "stroke var(--fig-9): colours are"),
+}
+ROOMS = {"nav": ("mkdocs.yml", "  - echo.md\n", "", "nav:", "nav lacks echo.md")}
+# fmt: on
+CASES = [
+    pytest.param(*case, id=f"{name}: {fault}")
+    for name, table in (("page", PAGES), ("snippet", SNIPPETS), ("lab", LABS))
+    + (("drawing", DRAWINGS), ("room", ROOMS))
+    for fault, case in table.items()
+]
+
+
+@pytest.mark.parametrize("files, old, new, at, message", CASES)
+def test_a_fault_is_found(house, files, old, new, at, message):
+    files = [files] if isinstance(files, str) else files
+    for file in files:
+        edit(house, file, old, new)
+    places = [f"{file}:{line_of(house, file, at)}" for file in files]
+    expect(check(house), *places, message=message)
+
+
+@pytest.mark.parametrize("file, old, new, at, message", TWINS.values(), ids=TWINS)
+def test_a_twin_lacks_something(house, file, old, new, at, message):
+    edit(house, file, old, new)
+    expect(check(house), f"{file}:{line_of(house, file, at)}", message=message)
+
+
+def test_a_line_number_is_the_line_in_the_file(house):
+    edit(house, EN, "as wide as $h_t$", "wide")
+    message = f"#idea lacks the formula $h_t$ of {ZH}:15"
+    assert check(house) == [Fault(EN, 7, message)]
+    assert str(check(house)[0]) == f"{EN}:7: {message}"
+
+
+def test_words_of_a_formula_may_differ_but_not_its_letters(house):
+    edit(house, EN, "h_0 = 0", "h_0 = 1")
+    expect(check(house), f"{EN}:19", f"{ZH}:18", message="lacks the formula $$")
+
+
+def test_headings_differ(house):
+    edit(house, ZH, "> ", "### 小 {#small}\n\n> ")
+    place = f"{EN}:{line_of(house, EN, '{#exercises}')}"
+    expect(check(house), place, message="headings are ['idea', ")
+
+
+def test_a_section_is_missing(house):
+    for file in BOTH:
+        edit(house, file, "> ", "")
+        edit(house, file, " {#limits}", " {#exercises}")
+        text = (house / file).read_text("utf-8").split("\n")
+        second = max(n for n, line in enumerate(text) if "{#exercises}" in line)
+        (house / file).write_text("\n".join(text[:second] + text[second + 1 :]))
+    expect(check(house), f"{ZH}:1", f"{EN}:1", message="section {#limits} is missing")
+
+
+def test_sections_are_out_of_order(house):
+    for file in BOTH:
+        edit(house, file, "{#limits}", "{#x}")
+        edit(house, file, "{#evidence}", "{#limits}")
+        edit(house, file, "{#x}", "{#evidence}")
+    places = [f"{file}:{line_of(house, file, '{#evidence}')}" for file in BOTH]
+    expect(check(house), *places, message="#evidence stands before #limits on every")
+
+
+def test_includes_are_in_another_order(house):
+    edit(house, EN, "drawings/echo.svg", "x.svg")
+    edit(house, EN, "echo/decay.svg", "drawings/echo.svg")
+    edit(house, EN, "x.svg", "echo/decay.svg")
+    found = [fault for fault in check(house) if "order" in fault.message]
+    expect(found, f"{EN}:14", message=f"includes stand in another order in {ZH}")
+
+
+@pytest.mark.parametrize("file", [ZH, GUIDES[1], SNIPPET, LAB, DRAWING])
+def test_bytes_that_are_not_utf8(house, file):
+    text = (house / file).read_bytes().replace(b"e", b"\xff", 1)
+    (house / file).write_bytes(text)
+    message = "byte 0xff is not UTF-8, save the file as UTF-8"
+    line = text[: text.index(b"\xff")].count(b"\n") + 1
+    assert Fault(file, line, message) in check(house)
+
+
+@pytest.mark.parametrize(
+    "file, place, message",
+    [
+        (GUIDES[0], f"{GUIDES[1]}:1", "its twin docs/zh/index.md is missing"),
+        (GUIDES[1], f"{GUIDES[0]}:1", "its twin docs/en/index.md is missing"),
+        ("tests/test_echo.py", f"{SNIPPET}:1", "tests/test_echo.py is missing, a stem"),
+    ],
+)
+def test_a_file_is_missing(house, file, place, message):
+    (house / file).unlink()
+    expect(check(house), place, message=message)
+
+
+def test_every_file_of_a_stem_is_asked_for(house):
+    (house / "snippets" / "lone.py").write_text(FILES[SNIPPET].replace("echo.py", "x"))
+    found = [str(fault) for fault in check(house)]
+    for file in ("docs/zh/lone.md", "docs/en/lone.md", "docs/lab/lone.py"):
+        assert f"snippets/lone.py:1: {file} is missing, a stem has five files" in found
+    assert "mkdocs.yml:2: nav lacks lone.md" in found
+
+
+def test_a_lab_without_a_page(house):
+    text = FILES[LAB].replace("lab.echo", "lab.lone")
+    (house / "docs/lab/lone.py").write_text(text, "utf-8")
+    expect(check(house), "docs/lab/lone.py:1", message="this lab belongs to no page")
+
+
+def test_copies_differ(house):
+    other = FILES[SNIPPET].replace("A leaky sum", "Another")
+    (house / "snippets" / "zecho.py").write_text(other, "utf-8")
+    found = [f for f in check(house) if "missing" not in f.message and f.line > 2]
+    message = f"Echo is not the Echo of {SNIPPET}:18"
+    expect(found, "snippets/zecho.py:18", message=message)
+
+
+def test_the_step_belongs_into_the_cell(house):
+    edit(house, SNIPPET, "            # --8<-- [start:step]\n", "")
+    edit(house, SNIPPET, "            # --8<-- [end:step]\n", "")
+    step = "# --8<-- [start:step]\nSTEPS = 3\n# --8<-- [end:step]"
+    edit(house, SNIPPET, "STEPS = 3", step)
+    message = "section step belongs inside section cell"
+    expect(check(house), f"{SNIPPET}:14", message=message)
+
+
+def record(root: Path, drop: str = "", **results) -> Path:
+    """Write the record that an executed lab leaves, and its figure."""
+    folder = root / "build" / "labs"
+    (folder / "echo").mkdir(parents=True)
+    (folder / "echo" / "decay.svg").write_text("<svg/>")
+    results = {"half": 1.0, "claim_fades": "holds"} | results
+    results.pop(drop, None)
+    record = {"results": results, "provenance": {}}
+    (folder / "echo.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "results, message",
+    [
+        ({"drop": "half"}, "lab echo has no result half, only claim_fades"),
+        ({"half": "long"}, "Unknown format code 'f'"),
+        ({"half": [1.0]}, "[1.0] is neither a number nor a string"),
+        ({"half": True}, "True is neither a number nor a string"),
+        ({"half": "holds"}, "a verdict is written half == holds"),
+        ({"claim_fades": "fails"}, "== holds }}: the lab now says 'fails'"),
+        ({"claim_fades": 1}, "the lab now says 1"),
+    ],
+)
+def test_a_macro_against_the_record(house, results, message):
+    at = "claim_fades" if "claim_fades" in results else "half"
+    lines = {file: line_of(house, file, f"lab.echo.{at}") for file in BOTH}
+    found = [f for f in check(house, record(house, **results)) if f.file != LAB]
+    expect(found, *(f"{file}:{line}" for file, line in lines.items()), message=message)
+
+
+def test_a_float_needs_a_format(house):
+    for file in (*BOTH, LAB):
+        edit(house, file, "half:.1f", "half")
+    found = check(house, record(house))
+    assert len(found) == 4
+    assert all("a float needs a format, as in half:.2f" in f.message for f in found)
+
+
+def test_without_a_record(house):
+    folder = record(house)
+    (folder / "echo.json").write_text("{")
+    messages = {fault.message.partition(": ")[2] for fault in check(house, folder)}
+    assert messages == {"lab echo has no record, run it"}
+
+
+def test_a_figure_that_the_lab_did_not_leave(house):
+    folder = record(house)
+    (folder / "echo" / "decay.svg").unlink()
+    places = [f"{file}:{line_of(house, file, 'echo/decay')}" for file in BOTH]
+    expect(check(house, folder), *places, message="the lab echo left no decay.svg")
+
+
+def chinese(house: Path, text: str) -> list[str]:
+    """What is said of this text as the body of a Chinese page, by line."""
+    edit(house, GUIDES[0], "一个词。", text)
+    line = line_of(house, GUIDES[0], "## 术语") + 2
+    found = [fault for fault in check(house) if fault.file == GUIDES[0]]
+    return [f"{fault.line - line}: {fault.message}" for fault in found]
+
+
+# fmt: off
+@pytest.mark.parametrize("text, message", {
+    "中文, 后": "half-width , in “中文, 后”, write ，",
+    "用 RNN.然后": "half-width . in “用 RNN.然后”, write 。",
+    "看:后": "half-width : in “看:后”, write ：",
+    "看;后": "half-width ; in “看;后”, write ；",
+    "看!": "half-width ! in “看!”, write ！",
+    "看?": "half-width ? in “看?”, write ？",
+    "有 $x$, 后": "half-width , in “有 $x$, 后”, write ，",
+    "有 $x$.": "half-width . in “有 $x$.”, write 。",
+    "值 {{ lab.echo.half:.1f }}.": "half-width . in “f:.1f }}.”, write 。",
+    "**重**, 后": "half-width , in “**重**, 后”, write ，",
+    "见[词](index.md), 后": "half-width , in “见[词](index.md), 后”, write ，",
+    "> 引, 后": "half-width , in “> 引, 后”, write ，",
+    "| 表, 后 | b |": "half-width , in “| 表, 后 | b |”, write ，",
+    "中文$x$": "put a space between the two in “中文$x$”",
+    "`x`中文": "put a space between the two in “`x`中文”",
+    "中文RNN混排": "write “中文 RNN 混排” for “中文RNN混排”",
+    "见[RNN](index.md)": "write “见 RNN” for “见RNN”",
+    "第１步": "write “第1步” for “第１步”",
+}.items())
+# fmt: on
+def test_chinese_set_by_other_rules(house, text, message):
+    assert chinese(house, text) == [f"0: {message}"]
+
+
+@pytest.mark.parametrize("text", ["一行\n又一行", "- 一行\n  又一行", "> 一行\n> 又一行"])
+def test_a_chinese_paragraph_on_two_lines(house, text):
+    message = "a Chinese paragraph is one line, join it to the line above"
+    assert chinese(house, text) == [f"1: {message}"]
+
+
+def test_the_description_is_prose(house):
+    edit(house, ZH, "回声：听见", "回声,听见")
+    message = "half-width , in “回声,听见的会淡去。”, write ，"
+    assert check(house) == [Fault(ZH, 2, message)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. 一\n2. 二\n\n- 三\n\n    四",
+        "`a, b:`，`中文, x` 与 <https://example.org/a,b:c>，[链接](https://a.org/x_(y),z)。",
+        "比为 1:3，值 0.5，版本 2.13.0，时刻 12:30，区间 0–4，h→c，A/B。",
+        "Elman 1990, “Finding Structure in Time”, *Cognitive Science* 14(2):179–211.",
+        "| 甲 | $x$ |\n|:--|:-:|\n| 乙：丙 | `x:` |",
+        '??? question "练习 1 · 为什么？"\n\n    因为 $x$。\n\n    !!! note "注"\n\n        好。',
+        '<figure markdown="1">\n<p style="a: b">甲</p>\n乙\n</figure>',
+        "$$\nx, y. \\text{其中, x}\n$$",
+        "```bash\necho 中文, x\n# 两行\n```",
+        "甲[^1]。\n\n[^1]: 乙。",
+        "![图：甲](../a.png){ width=300 }，乙&nbsp;丙，**LSTM**：丁。",
+        "词一\n:   解释\n\n甲  \n乙",
+        "<!-- 甲, 乙\n丙. -->\n丁",
+        "价 \\$5，`$x`，`` `x`, ``。",
+        "$x$：$y$、$z$。{{ lab.echo.half:.1f }}，{{ lab.echo.half:.1f }}。",
+        "LSTM、GRU。\n\nRNN：LSTM。",
+        "### 小节：甲 {#small}\n正文",
+    ],
+)
+def test_what_is_right_in_chinese(house, text):
+    faults = chinese(house, text)
+    assert [f for f in faults if "lacks" not in f and "headings" not in f] == []
+
+
+def test_the_command(house):
+    command = [sys.executable, "-m", "tools.check"]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    run = dict(cwd=house, env=env, capture_output=True, text=True, encoding="utf-8")
+    clean = subprocess.run(command, **run)
+    assert (clean.returncode, clean.stdout) == (0, "sources checked, no fault\n")
+    edit(house, ZH, "回声：听见", "回声,听见")
+    edit(house, SNIPPET, "import math", "import numpy")
+    faulty = subprocess.run(command, **run)
+    lines = faulty.stdout.splitlines()
+    assert faulty.returncode == 1 and not faulty.stderr
+    assert lines[0].startswith(f"{ZH}:2: half-width ,")
+    assert lines[1].startswith(f"{SNIPPET}:9: import torch and")
+    assert lines[2:] == ["2 faults"]

@@ -1,0 +1,174 @@
+"""Every rule of the house that a program can check, on the book itself."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.check import check
+
+ROOT = Path(__file__).parent.parent
+SNIPPETS = sorted(ROOT.glob("snippets/[!_]*.py"))
+LABS = sorted(ROOT.glob("docs/lab/[!_]*.py"))
+OURS = {"snippets", "docs", "tools", "tests"}
+
+# Runs main alone and tells what it did to the world around it.
+ALONE = """
+import json, runpy, sys, torch
+main = runpy.run_path(sys.argv[1])["main"]
+torch.set_num_threads(1)
+losses = [main(steps=3, seed=seed, device="cpu") for seed in (0, 0, 1)]
+more = main(steps=4, seed=0, device="cpu")
+print(json.dumps([*losses, more]))
+"""
+
+
+# Runs the file as a reader does. It trains in under 10 CPU seconds on a machine that
+# has nothing else to do; a busy one takes several times that.
+TRAIN = """
+import runpy, sys, time
+runpy.run_path(sys.argv[1], run_name="__main__")
+seconds = time.process_time()
+sys.exit(f"{seconds:.0f} CPU seconds" if seconds > 45 else 0)
+"""
+
+
+def run_alone(code: str, snippet: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run code about a snippet in its folder, apart from the book and its settings."""
+    command = [sys.executable, "-I", "-W", "error", "-c", code, snippet]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+def test_the_sources_have_no_fault():
+    faults = check(ROOT)
+    assert not faults, "\n" + "\n".join(map(str, faults))
+
+
+@pytest.fixture(scope="module", params=SNIPPETS, ids=lambda path: path.stem)
+def alone(request, tmp_path_factory):
+    """What a snippet prints and returns in an empty folder, far from the book."""
+    folder = tmp_path_factory.mktemp(request.param.stem)
+    copy = folder / request.param.name
+    copy.write_bytes(request.param.read_bytes())
+    done = run_alone(ALONE, copy.name, folder)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert [path.name for path in folder.iterdir()] == [copy.name], "it left files"
+    *lines, last = done.stdout.splitlines()
+    return lines, json.loads(last)
+
+
+def test_main_prints_one_line(alone):
+    lines, returned = alone
+    assert len(lines) == len(returned), lines
+
+
+def test_main_returns_its_losses(alone):
+    _, (losses, _, _, more) = alone
+    assert all(isinstance(loss, float) for loss in losses + more)
+    assert (len(losses), len(more)) == (3, 4)
+    assert more[:3] == losses, "a step more changes the steps before"
+
+
+def test_main_follows_its_seed(alone):
+    _, (first, again, other, _) = alone
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SNIPPETS, ids=lambda path: path.stem)
+def test_a_snippet_runs_as_its_docstring_says(path, tmp_path):
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    run = re.search(r"^Run: python (\S+)$", path.read_text("utf-8"), re.M)
+    assert run and run[1] == path.name
+    done = run_alone(TRAIN, path.name, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1, done.stdout
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms of the house that a file imports from."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: relative import"
+            found.add(node.module.partition(".")[0])
+    return found & OURS
+
+
+@pytest.mark.parametrize(
+    "files, allowed",
+    [("snippets/**", set()), ("docs/**", {"snippets"}), ("tools/**", {"tools"})],
+)
+def test_arrows_point_one_way(files, allowed):
+    for path in ROOT.glob(f"{files}/*.py"):
+        assert imports(path) <= allowed, path
+
+
+def test_a_test_reads_only_the_snippet_of_its_stem():
+    for path in SNIPPETS:
+        test = ROOT / "tests" / f"test_{path.stem}.py"
+        text = test.read_text("utf-8")
+        assert set(re.findall(r"\bsnippets(?:\.| import )(\w+)", text)) == {path.stem}
+
+
+def test_folders_are_flat():
+    for room in ("snippets", "docs/lab", "docs/zh", "docs/en", "docs/drawings"):
+        inside = [p for p in (ROOT / room).iterdir() if p.is_dir()]
+        assert [p.name for p in inside if p.name[0] not in "._"] == []
+
+
+def tracked() -> list[Path]:
+    """The files of the repository: text, and not what it ignores."""
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    paths = [ROOT / name for name in names.split("\0") if name]
+    return [p for p in paths if p.is_file() and b"\0" not in p.read_bytes()]
+
+
+# Written in halves, so that this file does not hold what it looks for.
+MACHINE = re.compile(
+    r"(?<![\w.~])/(?:ho"
+    r"me|ro"
+    r"ot|wo"
+    r"rk|Us"
+    r"ers|mn"
+    r"t)/\w"
+    r"|[A-Z]:\\\\?Us"
+    r"ers\\|file:/"
+    r"//"
+)
+REGISTRY = re.compile(r"(?:index-u" r"rl|find-l" r"inks|trusted-h" r"ost)[ =]+(\S+)")
+PUBLIC = ("https://download.pytorch.org/whl/",)
+
+
+def test_no_text_holds_a_path_of_a_machine_or_the_host_of_a_registry():
+    found = []
+    for path in tracked():
+        text = path.read_bytes().decode("utf-8", "replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            host = REGISTRY.search(line)
+            if MACHINE.search(line) or host and not host[1].startswith(PUBLIC):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}")
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_what_is_made_is_not_committed():
+    ignored = (ROOT / ".gitignore").read_text().split()
+    assert {"build", "site"} <= {name.strip("/") for name in ignored}
+    assert not [p for p in tracked() if p.suffix in {".ipynb", ".woff", ".woff2"}]
