@@ -366,7 +366,9 @@ def chinese(house: Path, text: str) -> list[str]:
     "中文$x$": "put a space between the two in “中文$x$”",
     "`x`中文": "put a space between the two in “`x`中文”",
     "中文RNN混排": "write “中文 RNN 混排” for “中文RNN混排”",
-    "见[RNN](index.md)": "write “见 RNN” for “见RNN”",
+    "见[RNN](index.md)": "put a space between the two in “见[RNN](ind”",
+    "[RNN](index.md)中": "put a space between the two in “[RNN](index.md)中”",
+    "看**`x`** 中": "put a space between the two in “看**`x`** 中”",
     "第１步": "write “第1步” for “第１步”",
 }.items())
 # fmt: on
@@ -405,6 +407,7 @@ def test_the_description_is_prose(house):
         "价 \\$5，`$x`，`` `x`, ``。",
         "$x$：$y$、$z$。{{ lab.echo.half:.1f }}，{{ lab.echo.half:.1f }}。",
         "LSTM、GRU。\n\nRNN：LSTM。",
+        "[Does It Warp Time?](https://example.org/t)。*Does it?*。",
         "### 小节：甲 {#small}\n正文",
     ],
 )

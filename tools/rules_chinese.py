@@ -13,13 +13,14 @@ HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WIDE = rf"{HAN}\u3001-\u303f\uff01-\uff60"  # with Chinese punctuation
 FULL = {half: f"write {full}" for half, full in zip(",.:;!?", "，。：；！？")}
 # Emphasis and the ends of links stand between a sign and its neighbour unseen.
-UNSEEN = rf"[*_~\[\]{LINK}]*"
 HALF_WIDTH = re.compile(
-    rf"(?<=[{WIDE}{FORMULA}{NUMBER}])(?P<gap>{UNSEEN})(?P<after>[,.:;!?])"
-    rf"|(?P<before>[,.:;!?])(?={UNSEEN}[{WIDE}{FORMULA}{NUMBER}])"
+    rf"(?<=[{WIDE}{FORMULA}{NUMBER}])[*_~\]{LINK}]*(?P<after>[,.:;!?])"
+    rf"|(?P<before>[,.:;!?])(?=[*_~\[]*[{HAN}{FORMULA}{NUMBER}])"
 )
+OTHER = rf"{FORMULA}{NUMBER}{CODE}"
 TIGHT = re.compile(
-    rf"[{HAN}](?=[{FORMULA}{NUMBER}{CODE}])|[{FORMULA}{NUMBER}{CODE}](?=[{HAN}])"
+    rf"[{HAN}](?:[*\[]*(?=[{OTHER}])|[*\[]+(?=[A-Za-z0-9]))"
+    rf"|(?:[{OTHER}][*\]{LINK}]*|[A-Za-z0-9][*\]{LINK}]+)(?=[{HAN}])"
 )
 
 # What begins a block of its own, and so does not continue a paragraph.
@@ -50,7 +51,7 @@ def chinese(prose: Prose, house: House) -> Faults:
         if not ALONE.match(above) and re.search(f"[{HAN}]", above + below):
             yield line, "a Chinese paragraph is one line, join it to the line above"
     # autocorrect would correct inside formulas and code: show it the shortest ones.
-    plain = re.sub(rf"\[([^\[\]\n]*){LINK}+", r"\1", prose.text).replace(LINK, "")
+    plain = re.sub(rf"\[([^\[\]\n]*){LINK}+", r"[\1](x)", prose.text).replace(LINK, "")
     for sign, short in ((FORMULA, "$x$"), (CODE, "`x`"), (NUMBER, "{{ x }}")):
         plain = re.sub(f"{sign}+", lambda _, short=short: short, plain)
     for found in autocorrect_py.lint_for(plain, "markdown").lines:
