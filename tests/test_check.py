@@ -57,9 +57,9 @@ def test_a_clean_house_has_no_fault(house):
 # stands, and this is what it says.
 LONG, HUGE = "            out = [*out]\n" * 40, "    x = 1\n" * 60
 PAGES = {
-    "no front matter": (BOTH, "---\n", "", 1, "begin with front matter"),
+    "no front matter": (EN, "---\n", "", 1, "begin with front matter"),
     "open front matter": (EN, "---\n\n#", "\n#", 1, "begin with front matter"),
-    "bad YAML": (ZH, "回声：听", "a: 听", 2, "front matter is not YAML: mapping"),
+    "bad YAML": (EN, '"An echo: ', "a: ", 2, "front matter is not YAML: mapping"),
     "no mapping": (ZH, "description: ", "", 2, "front matter is a mapping"),
     "no description": (ZH, "description", "title", 2, "has no description"),
     "two titles": (BOTH, "> ", "# A {#a}\n\n> ", "# A", "a page has one title"),
@@ -72,10 +72,10 @@ PAGES = {
     "formula in a tag": (BOTH, 'l="', 'l="$x$ ', 'l="$x$', "a formula inside a tag"),
     "Python": (BOTH, "```python\n--", "```py\nx = 1\n--", "```py", "include it: --8<--"),
     "open fence": (GUIDES, "````\n", "````\n\n```sh\n", "```sh", "is not closed"),
-    "no file": (BOTH, "echo.py:step", "ecco.py:step", "ecco.py", "ecco.py is neither"),
+    "no file": (BOTH, "echo.py:step", "ecco.py:step", "ecco.py", "ecco.py is in neither"),
     "no part": (BOTH, "echo.py:step", "echo.py:cho", ":cho", "has no section cho"),
     "by lines": (BOTH, "echo.py:step", "echo.py:1:5", ":1:5", "has no section 1:5"),
-    "no drawing": (BOTH, "drawings/echo", "drawings/o", "drawings/o", "o.svg is neither"),
+    "no drawing": (BOTH, "drawings/echo", "drawings/o", "drawings/o", "o.svg is in neither"),
     "no figure": (BOTH, "echo/decay.svg", "echo/d.svg", "/d.svg", 'savefig("d.svg")'),
     "bad include": (BOTH, '"echo/decay.svg"', "d.svg", "-- d", "an include is --8<"),
     "no lab": (BOTH, "lab.echo.half", "lab.ecco.half", "ecco", "no lab docs/lab/ecco"),
@@ -359,6 +359,7 @@ def chinese(house: Path, text: str) -> list[str]:
     "有 $x$, 后": "half-width , in “有 $x$, 后”, write ，",
     "有 $x$.": "half-width . in “有 $x$.”, write 。",
     "值 {{ lab.echo.half:.1f }}.": "half-width . in “f:.1f }}.”, write 。",
+    "用 RNN, 后": "half-width , in “用 RNN, 后”, write ，",
     "**重**, 后": "half-width , in “**重**, 后”, write ，",
     "见[词](index.md), 后": "half-width , in “见[词](index.md), 后”, write ，",
     "> 引, 后": "half-width , in “> 引, 后”, write ，",

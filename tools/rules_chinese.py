@@ -13,9 +13,11 @@ HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WIDE = rf"{HAN}\u3001-\u303f\uff01-\uff60"  # with Chinese punctuation
 FULL = {half: f"write {full}" for half, full in zip(",.:;!?", "，。：；！？")}
 # Emphasis and the ends of links stand between a sign and its neighbour unseen.
+# A full stop may end an English title in front of Chinese, no other sign may.
 HALF_WIDTH = re.compile(
     rf"(?<=[{WIDE}{FORMULA}{NUMBER}])[*_~\]{LINK}]*(?P<after>[,.:;!?])"
     rf"|(?P<before>[,.:;!?])(?=[*_~\[]*[{HAN}{FORMULA}{NUMBER}])"
+    rf"|(?<=[A-Za-z0-9)”’])(?P<apart>[,:;!?])(?= [{HAN}])"
 )
 OTHER = rf"{FORMULA}{NUMBER}{CODE}"
 TIGHT = re.compile(
@@ -39,7 +41,7 @@ def chinese(prose: Prose, house: House) -> Faults:
     blamed = set[int]()
     for line, text in enumerate(lines, prose.first):
         for sign in HALF_WIDTH.finditer(text):
-            half = sign["after"] or sign["before"]
+            half = sign[sign.lastgroup]
             yield line, f"half-width {half} in {near(prose, line, sign)}, {FULL[half]}"
             blamed.add(line)
         for gap in TIGHT.finditer(text):

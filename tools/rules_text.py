@@ -76,10 +76,7 @@ def code(prose: Prose, house: House) -> Faults:
         elif re.match(r"\W*(python3?|py|pycon|ipython3?)\b", fence.info):
             body = prose.lines[fence.start : fence.end - 1]
             if not all(INCLUDE.match(line) for line in body if line.strip()):
-                yield (
-                    start,
-                    'Python is not typed by hand, include it: --8<-- "x.py:cell"',
-                )
+                yield start, 'Python is not typed, include it: --8<-- "x.py:cell"'
 
 
 def includes(prose: Prose, house: House) -> Faults:
@@ -93,19 +90,13 @@ def includes(prose: Prose, house: House) -> Faults:
             if part not in starts:
                 yield line, f"{found[0]} has no section {part}"
         elif not found and figure and house.has(f"docs/lab/{figure[1]}.py"):
-            lab, saved = (
-                f"docs/lab/{figure[1]}.py",
-                rf"savefig\(\s*[\"']{figure[2]}[\"']",
-            )
-            if not re.search(saved, house.read(lab)):
+            lab = f"docs/lab/{figure[1]}.py"
+            if not re.search(rf"savefig\(\s*[\"']{figure[2]}[\"']", house.read(lab)):
                 yield line, f'{lab} has no savefig("{figure[2]}")'
             elif house.records and not (house.records / name).is_file():
                 yield line, f"the lab {figure[1]} left no {figure[2]}, run it"
         elif not found:
-            yield (
-                line,
-                f"{name} is neither in snippets/ nor in docs/, nor saved by a lab",
-            )
+            yield line, f"{name} is in neither snippets/ nor docs/, and of no lab"
     for line, text in enumerate(prose.lines, prose.first):
         if re.match(r"\s*-+8<-+", text) and not INCLUDE.match(text):
             yield line, 'an include is --8<-- "file:section" on a line of its own'
@@ -118,11 +109,8 @@ def decimals(prose: Prose, house: House) -> Faults:
     ends = {h.line: h.id for h in prose.headings if h.level <= 2}
     for line, words in enumerate(text.split("\n"), prose.first):
         inside = ends.get(line, "evidence" if inside else "") == "evidence"
-        if inside and (number := DECIMAL.search(words)):
-            yield (
-                line,
-                f"{number[0]} is typed by hand, take it from a lab: {{{{ lab.… }}}}",
-            )
+        for number in DECIMAL.findall(words) if inside else ():
+            yield line, f"{number} is typed by hand, a lab gives it: {{{{ lab.… }}}}"
 
 
 RULES = (formulas, macros, code, includes, decimals)
