@@ -19,6 +19,14 @@ from snippets.attention import (
 from tests.helpers import assert_close_scaled, check_shapes
 
 DRAWING = Path(__file__).parents[1] / "docs/drawings/attention.svg"
+SURVIVORS = {
+    "AdditiveAttention.forward: q, k = (self.W_q(query).unsqueeze(2), "
+    "self.W_k(key).unsqueeze(1)) -> k, q = (self.W_q(query).unsqueeze(2), "
+    "self.W_k(key).unsqueeze(1))": "only q + k is used, and a sum has no order",
+    "AdditiveAttention.forward: (self.W_q(query).unsqueeze(2), "
+    "self.W_k(key).unsqueeze(1)) -> (self.W_k(key).unsqueeze(1), "
+    "self.W_q(query).unsqueeze(2))": "only q + k is used, and a sum has no order",
+}
 REL = {torch.float64: 1e-10, torch.float32: 1e-4}
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
