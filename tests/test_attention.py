@@ -12,7 +12,7 @@ from snippets.attention import (
     AdditiveAttention,
     MultiHeadAttention,
     attention,
-    backwards,
+    flipped,
     main,
     masked_softmax,
 )
@@ -75,10 +75,10 @@ def test_shapes_are_those_of_the_docstrings(device):
     check_shapes(heads, query=q, key=k, value=k, A=4)
 
 
-def test_backwards_is_the_same_digits_from_last_to_first():
+def test_flipped_is_the_same_digits_from_last_to_first():
     generator = torch.Generator().manual_seed(0)
     sizes = {"batch_size": 500, "steps": 7, "B": 500, "T": 7}
-    x, y = check_shapes(backwards, generator=generator, **sizes)
+    x, y = check_shapes(flipped, generator=generator, **sizes)
     assert sorted(x.unique().tolist()) == list(range(10))
     assert all(torch.equal(x[:, t], y[:, 6 - t]) for t in range(7))
 
@@ -334,6 +334,8 @@ def test_the_example_by_hand():
     out, weights = attention(query, key, value)
     assert digits(query @ key.mT / 2**0.5, 4) == [0.7071, 0, 0.7071]
     assert digits(weights, 4) == [0.4011, 0.1978, 0.4011]
+    assert digits(weights * value.mT, 4) == [0.4011, 0.3956, 2.4067]
+    assert digits((query @ key.mT / 2**0.5).exp(), 4) == [2.0281, 1, 2.0281]
     assert digits(out, 3) == [3.203]
     # without the root: key times the root of two
     assert digits(attention(query, key * 2**0.5, value)[1], 4) == [

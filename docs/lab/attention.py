@@ -23,12 +23,7 @@ DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
 
 # %%
-from snippets.attention import (
-    AdditiveAttention,
-    MultiHeadAttention,
-    attention,
-    backwards,
-)
+from snippets.attention import AdditiveAttention, MultiHeadAttention, attention, flipped
 
 # %% [markdown] lang="zh"
 # ## 与 torch 相等
@@ -188,7 +183,7 @@ fig.savefig("kernel.svg")
 #
 # 查询和键的每个分量都是独立的标准正态数，64 个键，换着宽度 $d$ 量三样：分数的标准差；最大的那个权重；softmax 的雅可比矩阵的 Frobenius 范数，也就是分数动一点，权重还动多少。
 # %% [markdown] lang="en"
-# ## The root of d
+# ## The role of $\sqrt d$
 #
 # All components of queries and keys are independent standard normal numbers; 64 keys;
 # at several widths $d$ measure three things: the standard deviation of the scores; the
@@ -424,7 +419,7 @@ def read_backwards(seed, positions, steps=150):
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(steps + 1):
         x, y = (
-            a.to(DEVICE) for a in backwards(500 if step == steps else 64, 12, generator)
+            a.to(DEVICE) for a in flipped(500 if step == steps else 64, 12, generator)
         )
         h = token(x) + place.weight if positions else token(x)
         answer = readout(heads(h, h, h)[0])
