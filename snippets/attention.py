@@ -120,7 +120,7 @@ class MultiHeadAttention(nn.Module):
 
 
 # --8<-- [start:data]
-def backwards(batch_size: int, steps: int, generator: torch.Generator):
+def flipped(batch_size: int, steps: int, generator: torch.Generator):
     """Digits, and the same digits from last to first.
 
     Shape:
@@ -143,7 +143,7 @@ def main(steps: int = 150, seed: int = 0, device=None) -> list[float]:
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     losses = []
     for _ in range(steps):
-        x, y = (a.to(device) for a in backwards(64, 12, generator))
+        x, y = (a.to(device) for a in flipped(64, 12, generator))
         out, weights = heads(*[token(x) + place.weight] * 3)
         loss = nn.functional.cross_entropy(readout(out).mT, y)
         optimizer.zero_grad()

@@ -175,7 +175,7 @@ for (name, guess), colour in zip(guesses.items(), ("C3", "C1", "C0")):
     ax.plot(grid[::2], guess[::2], color=colour, label=label)
 ax.set_xlabel("q, k")
 ax.set_ylabel("v")
-ax.legend(loc="lower left")
+ax.legend(loc="upper right")
 fig.savefig("kernel.svg")
 
 # %% [markdown] lang="zh"
@@ -217,7 +217,7 @@ assert scale[False, 1024][2] < 0.15
 
 # %%
 fig, ax = plt.subplots()
-for scaled, colour, label in [(False, "C3", r"$qk$"), (True, "C0", r"$qk/\sqrt{d}$")]:
+for scaled, colour, label in [(False, "C3", "q · k"), (True, "C0", "q · k / √d")]:
     ax.semilogx(
         WIDTHS, [scale[scaled, d][1] for d in WIDTHS], "o-", color=colour, label=label
     )
@@ -236,6 +236,8 @@ fig.savefig("scale.svg")
 # 把 5 到 10 个数字倒着说出来。编码器是 GRU，解码器也是 GRU，从零开始，要看源序列只能靠注意力；训练时输入正确的前一个数字。查询和键先各过一个线性层，值就是编码器的状态。三组只差一处：编码器双向加点积分数；双向加加性分数；**单向**加点积分数。宽度 64，150 步，Adam 1e-2；步数和学习率在编号 100 以上的种子上选定。
 #
 # 量四样：每个数字的准确率；落在镜像位置（答案所在）的权重；落在它右边一格的权重；最大的权重是否正在镜像位置。
+#
+# 再骗它一次：十个互不相同的数字，倒着说到第六个时，谎称刚才说的是源序列的第三个（其实是第六个）。它去看第三个吗？它接着说第二个吗？
 # %% [markdown] lang="en"
 # ## The map
 #
@@ -249,6 +251,10 @@ fig.savefig("scale.svg")
 # Measured: accuracy per digit; the weight on the mirrored position, where the answer
 # is; the weight on its right neighbour; and how often the largest weight is on the
 # mirrored position.
+#
+# Then lie to it once: ten different digits, and at the sixth step it is told that the
+# digit just said was the third of the source (it was the sixth). Does it look at the
+# third? Does it go on with the second?
 
 # %%
 LOW, HIGH, WIDTH, STEPS = 5, 10, 64, 150
@@ -300,6 +306,19 @@ def at(weights, places, keep):
     return (found[keep].mean()).item()
 
 
+def lie(model, seed):
+    """Ten different digits; at the sixth step say that the one before was another."""
+    generator = torch.Generator().manual_seed(2000 + seed)
+    x = torch.rand(500, HIGH, generator=generator).argsort(1).to(DEVICE)
+    told, keep = x.flip(1), torch.ones_like(x, dtype=torch.bool)
+    told[:, 4] = x[:, 2]
+    with torch.no_grad():
+        answer, weights = model(x, told, keep)
+    looks = (weights[:, 5].argmax(1) == 2).float().mean().item()
+    says = (answer[:, 5].argmax(1) == x[:, 1]).float().mean().item()
+    return looks, says
+
+
 def train(seed, both, additive=False):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -315,6 +334,7 @@ def train(seed, both, additive=False):
     x, y, keep, mirror = mirrors(500, torch.Generator().manual_seed(1000 + seed))
     with torch.no_grad():
         answer, weights = model(x, y, keep)
+    looks, says = lie(model, seed)
     right = mirror + 1  # the digit just said; there is none before the first
     inside = keep & (right < keep.sum(1, keepdim=True))
     return {
@@ -322,6 +342,8 @@ def train(seed, both, additive=False):
         "mirror": at(weights, mirror, keep),
         "right": at(weights, right.clamp(max=HIGH - 1), inside),
         "top": (weights.argmax(2) == mirror)[keep].float().mean().item(),
+        "lie_looks": looks,
+        "lie_says": says,
         "map": weights[keep.sum(1) == 8][0, :8, :8].cpu(),
     }
 
@@ -340,9 +362,10 @@ def span(runs, key):
     return min(found), max(found)
 
 
+MEASURED = ("accuracy", "mirror", "right", "top", "lie_looks", "lie_says")
 for name, runs in groups.items():
     print(f"{name:22s}", end="")
-    for key in ("accuracy", "mirror", "right", "top"):
+    for key in MEASURED:
         print(f"  {key} {{:.2f}}–{{:.2f}}".format(*span(runs, key)), end="")
     print()
 print(f"weight on any one position if spread evenly: {evenly:.2f}")
@@ -353,6 +376,7 @@ for name in ("dot, both directions", "additive, both"):
     assert span(groups[name], "top")[0] > 0.85
 one = groups["dot, one direction"]
 assert span(one, "mirror")[1] < 0.3 and span(one, "right")[0] > 0.6
+assert span(one, "lie_looks")[0] > 0.9 and span(one, "lie_says")[0] > 0.9
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(5.6, 3.0))
@@ -500,10 +524,10 @@ assert torch.allclose(both_moved, out, atol=1e-12)  # the answer stays
 assert torch.allclose(weights_moved, weights[:, :, order], atol=1e-12)
 
 turned = attention(query[:, [2, 0, 1]], key, value)[0]
-assert torch.allclose(turned, out[:, [2, 0, 1]], atol=1e-12)  # answers follow queries
+assert torch.allclose(turned, out[:, [2, 0, 1]], atol=1e-12)
 
 key_moved = attention(query, key[:, order], value)[0]
-assert (key_moved - out).abs().max() > 0.1  # keys and values no longer belong together
+assert (key_moved - out).abs().max() > 0.1  # wrong labels
 # --8<-- [end:exercise-1]
 
 # %%
@@ -516,13 +540,12 @@ late = attention(query, hidden_key, value)[1] * keep  # softmax, then hidden
 assert torch.allclose(before.sum(2), torch.ones(1, 3).double())
 assert (late.sum(2) < 1).all()
 
-(early_gradient,) = torch.autograd.grad(before[0, 0, 0], hidden_key, retain_graph=True)
-(late_gradient,) = torch.autograd.grad(late[0, 0, 0], hidden_key, retain_graph=True)
+(early_gradient,) = torch.autograd.grad(before[0, 0, 0], hidden_key)
+(late_gradient,) = torch.autograd.grad(late[0, 0, 0], hidden_key)
 assert (early_gradient[:, 4:] == 0).all()
 assert (late_gradient[:, 4:] != 0).all()  # what is hidden still has a say
 
-mended = late / late.sum(2, keepdim=True)
-assert torch.allclose(mended, before)
+assert torch.allclose(late / late.sum(2, keepdim=True), before)
 # --8<-- [end:exercise-2]
 
 
@@ -553,11 +576,10 @@ torch.manual_seed(0)
 d = 256
 q, k = torch.randn(20_000, d), torch.randn(20_000, d)
 product = (q * k).sum(1)
-assert abs(product.std() - d**0.5) < 0.5  # a sum of d terms of variance 1
+assert abs(product.std() - d**0.5) < 0.5  # d terms of variance 1
 assert abs((product / d**0.5).std() - 1) < 0.03
-assert (product / d).std() < 0.07  # too small: nearly the plain average
-# q and k in step: the sum of d terms with mean 1 grows like d, not like its root
-assert abs((q * q).sum(1).mean() / d - 1) < 0.01
+assert (product / d).std() < 0.07  # nearly the plain average
+assert abs((q * q).sum(1).mean() / d - 1) < 0.01  # in step: grows like d
 # --8<-- [end:exercise-4]
 
 
@@ -571,7 +593,7 @@ def in_blocks(query, key, value, size):
         scores = query @ k.mT / query.shape[-1] ** 0.5
         higher = torch.maximum(top, scores.amax(-1, keepdim=True))
         weights = (scores - higher).exp()
-        shrink = (top - higher).exp()  # what was added so far was too large
+        shrink = (top - higher).exp()
         total = shrink * total + weights.sum(-1, keepdim=True)
         out = shrink * out + weights @ v
         top = higher
@@ -612,6 +634,6 @@ results = {
 for name, found in errors.items():
     results[f"{name}_low"], results[f"{name}_high"] = min(found), max(found)
 for name, runs in zip(("dot", "additive", "one"), groups.values()):
-    for key in ("accuracy", "mirror", "right", "top"):
+    for key in MEASURED:
         low, high = span(runs, key)
         results[f"{name}_{key}_low"], results[f"{name}_{key}_high"] = low, high
