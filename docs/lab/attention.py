@@ -1,7 +1,7 @@
 # %% [markdown] lang="zh"
 # # 实验：注意力
 #
-# 七个问题：与 torch 相等吗？一行全被遮住时得到什么？学出来的核比固定的好多少？$\sqrt d$ 管什么？训练之后，注意力图画的是什么？打乱次序会怎样？$T$ 加倍，开销加几倍？
+# 七个问题：与 torch 相等吗？一行全被遮蔽时得到什么？学出来的核比固定的好多少？$\sqrt d$ 管什么？训练之后，注意力图画的是什么？打乱次序会怎样？$T$ 加倍，开销加几倍？
 # %% [markdown] lang="en"
 # # Lab: attention
 #
@@ -28,7 +28,7 @@ from snippets.attention import AdditiveAttention, MultiHeadAttention, attention,
 # %% [markdown] lang="zh"
 # ## 与 torch 相等
 #
-# 双精度，输出和三个梯度，一次不遮，一次随机遮住一半。
+# 双精度，输出和三个梯度，一次不遮，一次随机遮蔽一半。
 # %% [markdown] lang="en"
 # ## Equal to torch
 #
@@ -63,7 +63,7 @@ print(f"largest difference from scaled_dot_product_attention: {sdpa_gap:.0e}")
 assert sdpa_gap < 1e-12, "attention is to equal torch's, forward and backward"
 
 # %% [markdown] lang="zh"
-# ## 一行全被遮住
+# ## 一行全被遮蔽
 #
 # 同一个 `nn.MultiheadAttention`、同样的权重和输入，只改 `need_weights` 这一个参数。
 # %% [markdown] lang="en"
@@ -93,7 +93,7 @@ assert (own[:, 2] == ours.out_proj.bias).all(), "ours was to give zeros, then th
 # %% [markdown] lang="zh"
 # ## 从平均到学出来的核
 #
-# 50 个带噪声的点，$y = 2 \sin x + x^{0.8} + \varepsilon$，噪声标准差 0.5，与《动手学深度学习》用的一样。三种估计都是值的加权平均：处处平均；宽度为 1 的高斯核；宽度由梯度下降学出来的高斯核，训练时用掩码遮住自己（留一法）。误差在没有噪声的曲线上量。
+# 50 个带噪声的点，$y = 2 \sin x + x^{0.8} + \varepsilon$，噪声标准差 0.5，与《动手学深度学习》用的一样。三种估计都是值的加权平均：处处平均；宽度为 1 的高斯核；宽度由梯度下降学出来的高斯核，训练时用掩码遮蔽自己（留一法）。误差在没有噪声的曲线上量。
 #
 # 高斯核就是点积注意力：$-\frac12 (q - k)^2 = qk - \frac12 k^2 - \frac12 q^2$，末项对所有键一样，softmax 看不见它。查询取 $(q, 1)$，键取 $(k, -\frac12 k^2)$ 即可。
 # %% [markdown] lang="en"
@@ -307,7 +307,7 @@ def at(weights, places, keep):
 
 
 def lie(model, seed):
-    """Ten different digits; at the sixth step say that the one before was another."""
+    """Ten different digits; at the sixth step, lie about the one before."""
     generator = torch.Generator().manual_seed(2000 + seed)
     x = torch.rand(500, HIGH, generator=generator).argsort(1).to(DEVICE)
     told, keep = x.flip(1), torch.ones_like(x, dtype=torch.bool)
@@ -354,7 +354,7 @@ GROUPS = {
     "dot, one direction": (False, False),
 }
 groups = {name: [train(s, *group) for s in SEEDS] for name, group in GROUPS.items()}
-evenly = 1 / (sum(range(LOW, HIGH + 1)) / (HIGH + 1 - LOW))  # one over mean length
+evenly = 1 / (sum(range(LOW, HIGH + 1)) / (HIGH + 1 - LOW))
 
 
 def span(runs, key):
@@ -505,6 +505,7 @@ for T, duration in zip(lengths, times):
     linear, pairs = counted(T)
     print(f"T={T:4d}  {linear:>11,d} + {pairs:>11,d}  {1000 * duration:7.1f} ms")
 slowdown = times[-1] / times[0]
+operations = sum(counted(lengths[-1])) / sum(counted(lengths[0]))
 assert slowdown > 8, "eight times the length was to cost more than eight times"
 
 # %% [markdown] lang="zh"
@@ -630,6 +631,7 @@ results = {
     "without_low": min(without_positions),
     "without_high": max(without_positions),
     "slowdown": slowdown,
+    "operations": operations,
 }
 for name, found in errors.items():
     results[f"{name}_low"], results[f"{name}_high"] = min(found), max(found)
