@@ -326,7 +326,14 @@ def test_a_float_needs_a_format(house):
     assert all("a float needs a format, as in half:.2f" in f.message for f in found)
 
 
-def test_without_a_record(house):
+def test_a_lab_without_a_record(house):
+    folder = record(house)
+    (folder / "echo.json").unlink()
+    message = "this lab has no record: nox -s labs -- echo"
+    expect(check(house, folder), f"{LAB}:1", message=message)
+
+
+def test_a_damaged_record(house):
     folder = record(house)
     (folder / "echo.json").write_text("{")
     messages = {fault.message.partition(": ")[2] for fault in check(house, folder)}

@@ -121,8 +121,11 @@ def rooms(house: House) -> Faults:
             line = next((n for n, x in enumerate(nav.split("\n"), 1) if x == "nav:"), 1)
             yield "mkdocs.yml", line, f"nav lacks {stem}.md"
     for file in house.files("docs/lab/[!_]*.py"):
-        if not house.has(f"docs/zh/{Path(file).stem}.md"):
+        stem = Path(file).stem
+        if not house.has(f"docs/zh/{stem}.md"):
             yield file, 1, "this lab belongs to no page, give both one name"
+        if house.records and not house.recorded(stem):
+            yield file, 1, f"this lab has no record: nox -s labs -- {stem}"
 
 
 def main() -> int:
