@@ -68,7 +68,7 @@ def pages(house: House) -> Faults:
     }
     for (language, name), page in found.items():
         yield from texts(house, [page])
-        for rule in (rules_pages.headings, rules_pages.front_matter):
+        for rule in rules_pages.RULES:
             for fault in rule(page, house):
                 yield page.file, *fault
         other = "en" if language == "zh" else "zh"

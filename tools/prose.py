@@ -10,7 +10,6 @@ FORMULA, NUMBER, CODE, LINK = "\ue000\ue001\ue002\ue003"
 WORD = "词"  # a verdict prints as a word in the page's language
 
 VERDICT = re.compile(r"\{\{[^{}\n]*==[^{}\n]*\}\}")
-
 COMMENTS = re.compile(r"<!--.*?-->", re.S)
 SPANS = re.compile(r"(?<![\\`])(`+)(?!`)((?!\n\s*\n).)+?(?<!`)\1(?!`)", re.S)
 FORMULAS = re.compile(
@@ -51,7 +50,6 @@ class Prose:
     language: str
     lines: list[str]
     first: int = 1  # the number of the first line in its file
-    is_page: bool = True
     text: str = ""  # the prose, everything else hidden; same lines, same columns
     formulas: list[tuple[int, str, bool]] = field(default_factory=list)
     macros: list[tuple[int, re.Match[str]]] = field(default_factory=list)

@@ -6,7 +6,7 @@ from os.path import commonprefix
 import autocorrect_py
 
 from tools.house import House
-from tools.prose import CODE, FORMULA, LINK, NUMBER, Prose
+from tools.prose import CODE, FORMULA, LINK, NUMBER, WORD, Prose
 from tools.rules_text import Faults
 
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -54,7 +54,8 @@ def chinese(prose: Prose, house: House) -> Faults:
             yield line, "a Chinese paragraph is one line, join it to the line above"
     # autocorrect would correct inside formulas and code: show it the shortest ones.
     plain = re.sub(rf"\[([^\[\]\n]*){LINK}+", r"[\1](x)", prose.text).replace(LINK, "")
-    for sign, short in ((FORMULA, "$x$"), (CODE, "`x`"), (NUMBER, "{{ x }}")):
+    signs = {FORMULA: "$x$", CODE: "`x`", NUMBER: "{{ x }}", WORD: WORD}
+    for sign, short in signs.items():
         plain = re.sub(f"{sign}+", lambda _, short=short: short, plain)
     for found in autocorrect_py.lint_for(plain, "markdown").lines:
         line = prose.first + found.line - 1

@@ -12,7 +12,6 @@ from tools.source import INCLUDE, MACRO, MARKER, VERDICTS, evaluate, fences
 
 Faults = Iterator[tuple[int, str]]
 
-TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
 DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+")
 LINK_TEXT = re.compile(rf"\[[^\[\]\n]*(?={LINK})")
 BRACES = re.compile(r"\{\{.*?\}\}")
