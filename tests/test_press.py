@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
 from tests import tiny
 from tools import records
-from tools.lab import Lab, runnable
+from tools.lab import Lab, runnable, stems
 
 
 def build(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
@@ -146,6 +147,18 @@ def test_inlined_snippet_keeps_all_but_docstring_markers_and_main_block():
     assert "--8<--" not in text and "__main__" not in text
     assert text.startswith("import torch") and "def main(" in text
     assert '"""A tanh RNN' in text
+
+
+@pytest.mark.parametrize("stem", stems())
+def test_labs_are_read_as_jupytext_reads_them(stem):
+    lab = Lab(stem)
+    cells = jupytext.reads(lab.text, fmt="py:percent").cells
+    prose = [cell.source.strip() for cell in cells if cell.cell_type == "markdown"]
+    assert prose == [part.text for part in lab.parts if part.language is not None]
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    ours = "\n".join(part.text for part in lab.code)
+    own = [line for line in code.splitlines() if "snippets" not in line]
+    assert {line for line in own if "--8<--" not in line} <= {*ours.splitlines(), ""}
 
 
 # What runs again, and what does not
