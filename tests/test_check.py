@@ -88,6 +88,7 @@ PAGES = {
     "no macro": (BOTH, ".half:.1f", ".half .1f", ".half .1f", "this is no macro"),
     "no lab's": (BOTH, "{{ lab.echo.half", "{{ lb.half", "lb.", "this is no macro"),
     "no macro in TeX": (BOTH, "$0.5$", "${{ lab.o }}$", "lab.o ", "this is no macro"),
+    "Chinese in English": (EN, "It only", "It 只 only", "It 只", 'mark a quotation: <span lang="zh">只</span>'),
     "typed": (BOTH, "$0.5$", "$0.5$ 0.98 ", "0.98", "0.98 is typed by hand"),
     "typed without 0": (BOTH, "$0.5$", "$0.5$ p < .05 ", "< .05", ".05 is typed by"),
     "typed below": (BOTH, "$0.5$", "$0.5$\n\n### A {#a}\n\n1.5 ", "1.5 ", "1.5 is typed"),
@@ -430,6 +431,20 @@ def test_the_description_is_prose(house):
 def test_what_is_right_in_chinese(house, text):
     faults = chinese(house, text)
     assert [f for f in faults if "lacks" not in f and "headings" not in f] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'A <span lang="zh">门，词</span> and {{ lab.echo.claim_fades == holds }}.',
+        '<div lang="zh" markdown="1">\n> 门。\n\n</div>',
+        "| gate | 门 {lang=zh} | x |\n|------|---|---|",
+        "`门` and [x](index.md).",
+    ],
+)
+def test_chinese_that_is_marked_in_english(house, text):
+    edit(house, EN, "> It only fades.", text)
+    assert [f for f in check(house) if f.file == EN] == []
 
 
 def test_the_command(house):

@@ -82,7 +82,7 @@ def pages(house: House) -> Faults:
 def texts(house: House, prose: list[Prose]) -> Faults:
     """Check what is prose, wherever it stands."""
     for text in prose:
-        for rule in (*rules_text.RULES, rules_chinese.chinese):
+        for rule in (*rules_text.RULES, *rules_chinese.RULES):
             for fault in rule(text, house):
                 yield text.file, *fault
 

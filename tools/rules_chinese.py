@@ -6,7 +6,7 @@ from os.path import commonprefix
 import autocorrect_py
 
 from tools.house import House
-from tools.prose import CODE, FORMULA, LINK, NUMBER, WORD, Prose
+from tools.prose import CODE, FORMULA, LINK, NUMBER, WORD, Prose, hide
 from tools.rules_text import Faults
 
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -31,6 +31,11 @@ BLOCK = re.compile(
     rf"{FORMULA}*$|\*\[)"
 )
 ALONE = re.compile(r"\s*(#{1,6} |\||<|!!!|\?\?\?|===|-+8<)|.*(\\|  |>)$")
+VERDICT_WORD = re.compile(f"{WORD}{WORD}+")
+QUOTED = re.compile(
+    r"<(\w+)[^<>]*\blang=\"?zh\b[^<>]*>.*?</\1>|[^|\n]*\{[^{}\n]*\blang=\"?zh\b[^{}]*\}",
+    re.S,
+)
 
 
 def chinese(prose: Prose, house: House) -> Faults:
@@ -63,6 +68,16 @@ def chinese(prose: Prose, house: House) -> Faults:
             yield line, f"write {change(found.new, found.old)}"
 
 
+def quoted(prose: Prose, house: House) -> Faults:
+    """Chinese on an English page that a screen reader would read as English."""
+    if prose.language != "en":
+        return
+    text = hide(hide(prose.text, VERDICT_WORD, " "), QUOTED, " ")
+    for line, words in enumerate(text.split("\n"), prose.first):
+        if chinese := re.search(f"[{HAN}]+", words):
+            yield line, f'mark a quotation: <span lang="zh">{chinese[0]}</span>'
+
+
 def change(new: str, old: str) -> str:
     """Quote where a correction begins."""
     same = len(commonprefix([new, old]))
@@ -76,3 +91,6 @@ def near(prose: Prose, line: int, match: re.Match[str]) -> str:
     shift = len(words) - len(match.string)  # a quotation's > was taken off
     start, end = match.start() + shift, match.end() + shift
     return f"“{words[max(0, start - 8) : end + 8].strip()}”"
+
+
+RULES = (chinese, quoted)
