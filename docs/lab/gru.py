@@ -148,7 +148,7 @@ def identity(model):
 
 
 def chrono(model):
-    """Time constants spread over 2 … T: forget bias log U(1, T − 1), input bias −."""
+    """Time constants 2 … T: forget bias b = log U(1, T − 1), input bias −b."""
     bias = torch.empty(H).uniform_(1, T - 1).log()
     with torch.no_grad():
         model.bias_ih_l0[: 2 * H] = torch.cat((-bias, bias))
@@ -208,14 +208,14 @@ runs = {
 }
 
 # %%
-print(f"{'model, initialisation':22s} {'rate':>5s} {SHORT:>7d} steps  {LONG:>7d} steps")
+print(f"{'model, initialisation':22s} {'rate':>5s} {SHORT:>8d} steps {LONG:>8d} steps")
 for name, (_, _, rate) in FAMILIES.items():
     low, high = (
         [pick(run[budget] for run in runs[name]) for budget in ("short", "long")]
         for pick in (min, max)
     )
     spans = "  ".join(f"{a:.4f}–{b:.4f}" for a, b in zip(low, high))
-    print(f"{name:22s} {rate:5.0e} {spans}")
+    print(f"{name:22s} {rate:5.0e}  {spans}")
 
 for name in ("RNN, default", "RNN, orthogonal"):
     worst = min(min(run["short"], run["long"]) for run in runs[name])
@@ -225,6 +225,8 @@ assert worst < 0.13, f"the ReLU network was to learn part of it, got {worst}"
 for name in ("LSTM, chrono", "GRU, default"):
     worst = max(run["long"] for run in runs[name])
     assert worst < 0.01, f"{name} was to learn within {LONG} steps, got {worst}"
+early = min(run["short"] for run in runs["LSTM, chrono"])
+assert early > 0.05, f"the LSTM was to need the longer budget, got {early}"
 
 # %%
 fig, ax = plt.subplots()
