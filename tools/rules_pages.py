@@ -52,7 +52,7 @@ def page(house: House, file: str, language: str) -> Prose:
     lines = house.read(file).split("\n")
     if front := FRONT.match(house.read(file)):
         for number in range(front[0].count("\n") + 1):
-            value = re.match(r"description:\s*([^\"'>|\s].*)", lines[number])
+            value = re.match(r"description:\s*[\"']?([^>|\"']+)", lines[number])
             lines[number] = value[1] if value else ""
     return Prose(file, language, lines)
 
