@@ -1,5 +1,6 @@
 """Hooks of MkDocs, few and thin: lab pages, the other language, the maths font."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from tools.lab import ROOT, Lab, stems
 
 RECORDS = ROOT / "build" / "labs"
 LANGUAGES = {"zh": "中文", "en": "English"}
+# A lab page must stay small: no markup for code in the plain colour, no fallback
+# colours in figures, whose variables the style sheet always sets.
+LIGHTER = {
+    re.compile(r'<span(?: class="[npwo]")?>([^<]*)</span>'): r"\1",
+    re.compile(r"var\((--fig-[\w-]+), [^()]*\)"): r"var(\1)",
+}
 contents = {}  # table of contents of each lab page, by (language, path)
 
 
@@ -83,7 +90,10 @@ def on_page_content(content, page, config, files):
                 text = output.select_one("pre").decode_contents()
                 scroll = 'class="lab-output" tabindex="0"'
                 parts.append(f"<div {scroll}><pre>{text}</pre></div>")
-    return "\n".join(parts)
+    html = "\n".join(parts)
+    for heavy, light in LIGHTER.items():
+        html = heavy.sub(light, html)
+    return html
 
 
 def on_page_context(context, page, config, nav):
