@@ -244,6 +244,7 @@ FILES = {
     "docs/en/echo.md": EN,
     "docs/zh/index.md": GUIDE,
     "docs/en/index.md": english(GUIDE),
+    "README.zh.md": "# 回声\n\n一个词。\n",
     "tests/test_echo.py": "",
     "mkdocs.yml": "site_name: !ENV [NAME, x]\nnav:\n  - index.md\n  - echo.md\n",
 }

@@ -169,7 +169,10 @@ DRAWINGS = {
     "selector": (DRAWING, ".echo-line {", "text, .echo-line {", "style", "text styles the whole page, begin with .echo-"),
     "variable": (DRAWING, "--fig-0", "--fig-9", "path", "stroke var(--fig-9): colours are"),
 }
-ROOMS = {"nav": ("mkdocs.yml", "  - echo.md\n", "", "nav:", "nav lacks echo.md")}
+ROOMS = {
+    "nav": ("mkdocs.yml", "  - echo.md\n", "", "nav:", "nav lacks echo.md"),
+    "readme": ("README.zh.md", "词。", "词. ", "词. ", "half-width . in"),
+}
 # fmt: on
 CASES = [
     pytest.param(*case, id=f"{name}: {fault}")

@@ -28,7 +28,7 @@ LANGUAGES = ("zh", "en")
 def check(root: Path, records: Path | None = None) -> list[Fault]:
     """Find the faults of the sources; of their numbers too once labs ran."""
     house = House(root, records)
-    for room in (snippets, labs, pages, drawings, markers, rooms):
+    for room in (snippets, labs, pages, readme, drawings, markers, rooms):
         for file, line, message in room(house):
             house.blame(file, line, message)
     return sorted(set(house.faults))
@@ -85,6 +85,14 @@ def texts(house: House, prose: list[Prose]) -> Faults:
         for rule in (*rules_text.RULES, *rules_chinese.RULES):
             for fault in rule(text, house):
                 yield text.file, *fault
+
+
+def readme(house: House) -> Faults:
+    """Check the Chinese that stands outside the pages."""
+    for file in house.files("*.zh.md"):
+        prose = Prose(file, "zh", house.read(file).split("\n"))
+        for line, message in rules_chinese.chinese(prose, house):
+            yield file, line, message
 
 
 def drawings(house: House) -> Faults:
