@@ -23,6 +23,7 @@ from tools.prose import Prose
 from tools.source import sections
 
 LANGUAGES = ("zh", "en")
+Faults = Iterator[tuple[str, int, str]]
 
 
 def check(root: Path, records: Path | None = None) -> list[Fault]:
@@ -32,9 +33,6 @@ def check(root: Path, records: Path | None = None) -> list[Fault]:
         for file, line, message in room(house):
             house.blame(file, line, message)
     return sorted(set(house.faults))
-
-
-Faults = Iterator[tuple[str, int, str]]
 
 
 def snippets(house: House) -> Faults:
@@ -59,13 +57,11 @@ def labs(house: House) -> Faults:
 
 def pages(house: House) -> Faults:
     """Check each page, alone and against its twin."""
-    found = {
-        (language, file.removeprefix(f"docs/{language}/")): rules_pages.page(
-            house, file, language
-        )
-        for language in LANGUAGES
-        for file in house.files(f"docs/{language}/**/*.md")
-    }
+    found = {}
+    for language in LANGUAGES:
+        for file in house.files(f"docs/{language}/**/*.md"):
+            name = file.removeprefix(f"docs/{language}/")
+            found[language, name] = rules_pages.page(house, file, language)
     for (language, name), page in found.items():
         yield from texts(house, [page])
         for rule in rules_pages.RULES:
