@@ -67,6 +67,8 @@ def on_nav(nav, config, files):
 def on_page_content(content, page, config, files):
     """Keep of a notebook page what a reader wants: prose, code, outputs."""
     path = page.file.src_uri
+    if path.removesuffix(".md") in stems():
+        page.meta["search"] = {"boost": 3}  # what teaches a thing before what lists it
     tokens = contents.get((config.theme["language"], path))
     if tokens is None or not path.endswith(".ipynb"):
         return None
