@@ -19,11 +19,17 @@ from tools.lab import ROOT, Lab, stems
 
 RECORDS = ROOT / "build" / "labs"
 LANGUAGES = {"zh": "中文", "en": "English"}
-# A lab page must stay small: no markup for code in the plain colour, no fallback
-# colours in figures, whose variables the style sheet always sets.
+# A lab page must stay small. Code: no markup for what has the plain colour. Figures:
+# no fallback colours or fonts, which the page sets, and no names that nothing uses.
 LIGHTER = {
-    re.compile(r'<span(?: class="[npwo]")?>([^<]*)</span>'): r"\1",
+    re.compile(r'<span(?: class="(?:[npwo]|ow|si|sa|bp)")?>([^<]*)</span>'): r"\1",
     re.compile(r"var\((--fig-[\w-]+), [^()]*\)"): r"var(\1)",
+    re.compile(r"(?:; )?font-family: var\(--fig-font\)"): "",
+    re.compile(
+        r' id="\w+-[\w-]+-(?:figure|axes|patch|text|line2d|[xy]tick|legend'
+        r'|matplotlib\.axis|[A-Z][A-Za-z]+)_\d+"'
+    ): "",
+    re.compile(r"  +(?=[MLCQz] )"): " ",
 }
 contents = {}  # table of contents of each lab page, by (language, path)
 
