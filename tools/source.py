@@ -102,7 +102,9 @@ def evaluate(match: re.Match[str], records: Path, language: str) -> str:
     if isinstance(value, float) and not spec:
         raise ValueError(f"{match[0]}: a float needs a format, as in {key}:.2f")
     try:
-        return format(value, spec or "")
+        text = format(value, spec or "")
+        # a true minus: a line may break after a hyphen, in -4 and in 2e-07
+        return text if isinstance(value, str) else text.replace("-", "−")
     except ValueError as error:
         raise ValueError(f"{match[0]}: {error} ({value!r})") from None
 
