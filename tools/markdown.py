@@ -10,7 +10,7 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from math_core import LatexToMathML
 
-from tools.source import fill
+from tools.numbers import fill
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 MATHML = LatexToMathML(pretty_print="never")

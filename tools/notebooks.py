@@ -8,7 +8,7 @@ from markdown import Markdown
 from nbformat import NotebookNode
 
 from tools.lab import Lab
-from tools.source import fill
+from tools.numbers import fill
 
 BREAK = "<!-- next cell -->"
 
