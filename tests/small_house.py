@@ -227,6 +227,15 @@ x[:, t]  {{ lab.nowhere.x }} 中文,
 ````
 """
 
+
+def english(guide: str) -> str:
+    """Translate a guide."""
+    words = {"首页。": "Home.", "展开": "Unrolled", "术语": "Words", "一个词。": "One."}
+    for chinese, word in words.items():
+        guide = guide.replace(chinese, word)
+    return guide
+
+
 FILES = {
     "snippets/echo.py": SNIPPET,
     "docs/lab/echo.py": LAB,
@@ -234,7 +243,8 @@ FILES = {
     "docs/zh/echo.md": ZH,
     "docs/en/echo.md": EN,
     "docs/zh/index.md": GUIDE,
-    "docs/en/index.md": GUIDE.replace("首页。", "Home."),
+    "docs/en/index.md": english(GUIDE),
+    "README.zh.md": "# 回声\n\n一个词。\n",
     "tests/test_echo.py": "",
     "mkdocs.yml": "site_name: !ENV [NAME, x]\nnav:\n  - index.md\n  - echo.md\n",
 }

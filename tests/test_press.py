@@ -2,18 +2,43 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from tests import tiny
+from tests import small_house
 from tools import records
-from tools.lab import Lab, runnable
+from tools.lab import Lab, runnable, stems
+
+ROOT = Path(__file__).parent.parent
+
+
+def lay_out(root: Path) -> Path:
+    """The small house, with this project's own press and templates in it."""
+    small_house.build(root)
+    for name in ("tools", "overrides"):
+        shutil.copytree(ROOT / name, root / name)
+    shutil.copy(ROOT / "mkdocs.en.yml", root)
+    nav = "nav:\n  - index.md\n  - 章节:\n      - echo.md\nnot_in_nav"
+    config = (ROOT / "mkdocs.yml").read_text("utf-8")
+    config = re.sub(r"nav:\n.*?not_in_nav", nav, config, count=1, flags=re.DOTALL)
+    (root / "mkdocs.yml").write_text(config, "utf-8")
+    edit(
+        root / "docs/lab/echo.py",
+        "print(Echo())",
+        "import warnings\n\nwarnings.warn('not for readers')\nprint(20 + 1)",
+    )
+    more = '# %% [markdown] lang="{}"\n# ## {} {{#more}}\n'
+    with (root / "docs/lab/echo.py").open("a", encoding="utf-8") as lab:
+        lab.write(more.format("zh", "更多") + more.format("en", "More"))
+    return root
 
 
 def build(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
@@ -32,7 +57,7 @@ def snapshot(site: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
-    root = tiny.write(tmp_path_factory.mktemp("built"))
+    root = lay_out(tmp_path_factory.mktemp("built"))
     done = build(root)
     assert done.returncode == 0, done.stdout + done.stderr
     return root
@@ -59,23 +84,18 @@ def article(root: Path, page: str) -> BeautifulSoup:
 
 
 def test_record_has_results_and_provenance(built):
-    record = json.loads((built / "build/labs/rnn.json").read_text("utf-8"))
-    assert record["results"] == {
-        "gain": 0.25,
-        "claim_short": "conditional",
-        "list": [1, 2.5],
-    }
+    record = json.loads((built / "build/labs/echo.json").read_text("utf-8"))
+    assert record["results"] == {"half": 1.0, "steps": 3, "claim_fades": "holds"}
     source = record["provenance"]
     assert set(source) == {"python", "torch", "device", "seconds", "key"}
     assert source["device"] == "cpu" and source["seconds"] > 0
-    assert source["key"] == Lab("rnn", built).key("cpu")
+    assert source["key"] == Lab("echo", built).key("cpu")
 
 
 def test_pages_show_numbers_and_verdicts_in_their_language(built):
-    chinese, english = article(built, "rnn"), article(built, "en/rnn")
-    assert "增益是 0.25；这句话有条件成立" in chinese.text
-    assert "The gain is 0.25; it holds with a condition" in english.text
-    assert "值 0.2。" in chinese.find("figcaption").text
+    chinese, english = article(built, "echo"), article(built, "en/echo")
+    assert "半衰期为 1.0 步，“会淡去”成立。" in chinese.text
+    assert "It halves in 1.0 steps; that it fades holds." in english.text
     for page in (chinese, english):
         assert "{{" not in page.text and "--8<--" not in page.text
         assert page.find("math", display="block") is not None
@@ -83,37 +103,35 @@ def test_pages_show_numbers_and_verdicts_in_their_language(built):
 
 
 def test_lab_page_is_plain_and_has_its_contents(built):
-    for language, title, heading in (("", "实验", "图"), ("en/", "Lab", "Figure")):
-        page = article(built, f"{language}lab/rnn")
+    for language, title in (("", "实验：回声"), ("en/", "Lab: echo")):
+        page = article(built, f"{language}lab/echo")
         assert page.find("h1").text.startswith(title)
-        assert page.find("h2").text.startswith(heading)
+        assert page.find("h2")["id"] == "more"
         assert page.find("math") is not None and page.find("svg") is not None
-        assert "0.25" in page.text and "\n21\n" in page.text
-        for unwanted in ("--8<--", "not for readers", str(built), "/tmp", "__main__"):
+        assert "1.0" in page.text and "\n21\n" in page.text
+        for unwanted in ("--8<--", "UserWarning", str(built), "/tmp", "__main__"):
             assert unwanted not in str(page)
         assert page.find("style") is None and page.find("clipboard-copy") is None
-        path = built / "site" / language / "lab/rnn/index.html"
+        path = built / "site" / language / "lab/echo/index.html"
         assert path.stat().st_size < 150_000
         contents = path.read_text("utf-8")
-        anchor = page.find("h2")["id"]
-        assert f'<a href="#{anchor}" class="md-nav__link">' in contents
+        assert '<a href="#more" class="md-nav__link">' in contents
 
 
 def test_search_knows_headings_of_lab_pages(built):
     index = json.loads((built / "site/search/search_index.json").read_text("utf-8"))
-    anchor = article(built, "lab/rnn").find("h2")["id"]
-    assert f"lab/rnn/#{anchor}" in [entry["location"] for entry in index["docs"]]
+    assert "lab/echo/#more" in [entry["location"] for entry in index["docs"]]
 
 
 def test_downloaded_notebook_runs_alone(built, tmp_path):
     for language in ("", "en/"):
-        path = built / "site" / language / "lab/rnn/rnn.ipynb"
+        path = built / "site" / language / "lab/echo/echo.ipynb"
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
         kinds = {cell.cell_type for cell in notebook.cells}
         assert kinds == {"markdown", "code"}
         prose = "".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-        assert "0.25" in prose and ("图" in prose) == (language == "")
+        assert "1.0" in prose and ("半衰期" in prose) == (language == "")
         code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
         assert "import snippets" not in code and "from snippets" not in code
         (tmp_path / "alone.py").write_text(code, "utf-8")
@@ -141,11 +159,23 @@ def test_maths_font_is_there_with_its_licence(built):
 
 
 def test_inlined_snippet_keeps_all_but_docstring_markers_and_main_block():
-    source = (tiny.ROOT / "snippets" / "rnn.py").read_text("utf-8")
+    source = (ROOT / "snippets" / "rnn.py").read_text("utf-8")
     text = runnable(source)
     assert "--8<--" not in text and "__main__" not in text
     assert text.startswith("import torch") and "def main(" in text
     assert '"""A tanh RNN' in text
+
+
+@pytest.mark.parametrize("stem", stems())
+def test_labs_are_read_as_jupytext_reads_them(stem):
+    lab = Lab(stem)
+    cells = jupytext.reads(lab.text, fmt="py:percent").cells
+    prose = [cell.source.strip() for cell in cells if cell.cell_type == "markdown"]
+    assert prose == [part.text for part in lab.parts if part.language is not None]
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    ours = "\n".join(part.text for part in lab.code)
+    own = [line for line in code.splitlines() if "snippets" not in line]
+    assert {line for line in own if "--8<--" not in line} <= {*ours.splitlines(), ""}
 
 
 # What runs again, and what does not
@@ -154,44 +184,44 @@ def test_inlined_snippet_keeps_all_but_docstring_markers_and_main_block():
 def ran(done: subprocess.CompletedProcess) -> bool:
     """Whether the lab was executed, by the table that the press prints."""
     assert done.returncode == 0, done.stdout + done.stderr
-    row = next(x for x in done.stdout.splitlines() if x.startswith("rnn  "))
+    row = next(x for x in done.stdout.splitlines() if x.startswith("echo  "))
     return row.split()[-1] == "run"
 
 
 def test_a_change_of_prose_runs_nothing_and_is_shown(book):
-    edit(book / "docs/lab/rnn.py", "# 增益是", "# 现在增益是")
-    edit(book / "docs/zh/rnn.md", "一个规则", "同一个规则")
+    edit(book / "docs/lab/echo.py", "半衰期", "现在半衰期")
+    edit(book / "docs/zh/echo.md", "最小的循环", "最小的一种循环")
     assert not ran(build(book))
-    assert "现在增益是 0.25" in article(book, "lab/rnn").text
-    assert "同一个规则" in article(book, "rnn").text
+    assert "现在半衰期 1.0" in article(book, "lab/echo").text
+    assert "最小的一种循环" in article(book, "echo").text
 
 
 def spoil(change):
     """Spoil the record, and let the press make it again."""
 
     def case(book):
-        path = book / "build/labs/rnn.json"
+        path = book / "build/labs/echo.json"
         change(book / "build/labs", path)
-        assert records.provenance(path.parent, "rnn") is None
+        assert records.provenance(path.parent, "echo") is None
 
     return case
 
 
 RERUN = {
     "snippet changed": lambda book: edit(
-        book / "snippets/rnn.py", "A tanh RNN", "The tanh RNN"
+        book / "snippets/echo.py", "A leaky sum", "The leaky sum"
     ),
     "code of the lab changed": lambda book: edit(
-        book / "docs/lab/rnn.py", "[1, 2, 3]", "[1, 2, 4]"
+        book / "docs/lab/echo.py", "20 + 1", "20 + 2"
     ),
-    "results altered": spoil(lambda _, json: edit(json, "0.25", "0.26")),
+    "results altered": spoil(lambda _, json: edit(json, "1.0", "1.5")),
     "results truncated": spoil(lambda _, json: os.truncate(json, 20)),
     "figure altered": spoil(
-        lambda folder, _: edit(folder / "rnn/gain.svg", "</svg>", "<g/></svg>")
+        lambda folder, _: edit(folder / "echo/decay.svg", "</svg>", "<g/></svg>")
     ),
-    "figure missing": spoil(lambda folder, _: (folder / "rnn/gain.svg").unlink()),
+    "figure missing": spoil(lambda folder, _: (folder / "echo/decay.svg").unlink()),
     "notebook truncated": spoil(
-        lambda folder, _: os.truncate(folder / "rnn.ipynb", 20)
+        lambda folder, _: os.truncate(folder / "echo.ipynb", 20)
     ),
 }
 
@@ -201,12 +231,12 @@ def test_lab_runs_again_when_its_record_is_not_sound(book, change):
     from tools.labs import run
 
     change(book)
-    assert run("rnn", "cpu", 120, book).state == "run"
-    assert run("rnn", "cpu", 120, book).state == "reused"
+    assert run("echo", "cpu", 120, book).state == "run"
+    assert run("echo", "cpu", 120, book).state == "reused"
 
 
 def test_key_depends_on_versions_and_device(built, monkeypatch):
-    lab = Lab("rnn", built)
+    lab = Lab("echo", built)
     assert lab.key("cpu") != lab.key("cuda")
     before = lab.key("cpu")
     monkeypatch.setattr("tools.lab.version", lambda package: "0.0")
@@ -223,7 +253,7 @@ def test_two_builds_at_once_both_succeed(book):
     for process in both:
         _, errors = process.communicate()
         assert process.returncode == 0, errors.decode()
-    assert (book / "site/en/rnn/index.html").is_file()
+    assert (book / "site/en/echo/index.html").is_file()
     assert not list((book / "build").glob("site-*"))
 
 
@@ -264,7 +294,7 @@ def test_bad_labs_are_named_and_stop_nothing_else(book):
         assert len(errors) == 1 and message in errors[0], (name, done.stderr)
         assert not list((book / "build/labs").glob(f"{name}*.[ijs]*")), name
         assert not (book / "build/labs" / name).exists()
-    assert records.provenance(book / "build/labs", "rnn") is not None
+    assert records.provenance(book / "build/labs", "echo") is not None
     left = subprocess.run(["pgrep", "-f", "sleep 3141"], capture_output=True)
     assert left.returncode == 1, "a child of the killed lab is still running"
 
@@ -282,44 +312,44 @@ def replace(path: str, old: str, new: str):
 def in_both(old: str, new: str):
     def change(book):
         for language in ("zh", "en"):
-            edit(book / f"docs/{language}/rnn.md", old, new)
+            edit(book / f"docs/{language}/echo.md", old, new)
 
     return change
 
 
 BAD = {
-    "include of a missing file": (in_both('"rnn.py:step"', '"no.py:step"'), "no.py"),
+    "include of a missing file": (in_both('"echo.py:step"', '"no.py:step"'), "no.py"),
     "include of a missing section": (in_both(":step", ":stop"), "stop"),
     "unclosed marker": (
-        replace("snippets/rnn.py", "# --8<-- [end:data]", "pass"),
-        "snippets/rnn.py",
+        replace("snippets/echo.py", "# --8<-- [end:main]", ""),
+        "snippets/echo.py",
     ),
-    "unknown number": (in_both("lab.rnn.gain:", "lab.rnn.loss:"), "loss"),
-    "bad format": (in_both("gain:.2f", "gain:.2q"), ".2q"),
+    "unknown number": (in_both("lab.echo.half:", "lab.echo.loss:"), "loss"),
+    "bad format": (in_both("half:.1f", "half:.2q"), ".2q"),
     "verdict that no longer holds": (
-        replace("docs/lab/rnn.py", '"conditional"', '"fails"'),
+        replace("docs/lab/echo.py", '"holds"', '"fails"'),
         "fails",
     ),
-    "bad TeX": (in_both("\\tanh(W", "\\tanh(\\frac{W"), "rnn.md"),
+    "bad TeX": (in_both("\\tfrac{1}{2}", "\\tfrac{1}{2"), "echo.md"),
     "bad UTF-8": (
-        lambda book: (book / "docs/zh/notation.md").write_bytes(b"---\n\xff"),
-        "docs/zh/notation.md",
+        lambda book: (book / "docs/zh/index.md").write_bytes(b"---\n\xff"),
+        "docs/zh/index.md",
     ),
     "bad front matter": (
-        replace("docs/en/rnn.md", "description: RNN", "description: [RNN"),
-        "docs/en/rnn.md",
+        replace("docs/en/echo.md", "description: ", "description: ["),
+        "docs/en/echo.md",
     ),
     "page without twin": (
-        lambda book: (book / "docs/en/notation.md").unlink(),
-        "notation.md",
+        lambda book: (book / "docs/en/index.md").unlink(),
+        "index.md",
     ),
     "out of parity": (
-        replace("docs/en/rnn.md", "h = 1$", "h = 2$"),
-        "docs/en/rnn.md",
+        replace("docs/en/echo.md", "as $h_t$", "as $h_s$"),
+        "docs/en/echo.md",
     ),
-    "broken link": (in_both("(notation.md#symbols)", "(notions.md)"), "notions.md"),
-    "broken anchor": (in_both("notation.md#symbols", "notation.md#sym"), "#sym"),
-    "failing lab": (append("docs/lab/rnn.py", "1 / 0\n"), "docs/lab/rnn.py:"),
+    "broken link": (in_both("(index.md#words)", "(notions.md)"), "notions.md"),
+    "broken anchor": (in_both("index.md#words", "index.md#word"), "#word"),
+    "failing lab": (append("docs/lab/echo.py", "1 / 0\n"), "docs/lab/echo.py:"),
 }
 
 
@@ -334,13 +364,13 @@ def test_bad_book_leaves_the_site_as_it_was(book, change, named):
     assert snapshot(book / "site") == before
 
 
-@pytest.mark.parametrize("link", ["../notions/", "../notation/#sym"])
+@pytest.mark.parametrize("link", ["../../notions/", "../../#word"])
 def test_links_of_lab_pages_are_checked_too(book, link):
-    edit(book / "docs/lab/rnn.py", "# 增益是", f"# [x]({link}) 增益是")
-    edit(book / "docs/lab/rnn.py", "# The gain", f"# [x]({link}) The gain")
+    edit(book / "docs/lab/echo.py", "# 衰减", f"# [看]({link}) 衰减")
+    edit(book / "docs/lab/echo.py", "# The decay", f"# [See]({link}) the decay")
     done = build(book)
     assert done.returncode != 0
-    assert f"lab/rnn/index.html: {link} leads to no" in done.stderr
+    assert f"lab/echo/index.html: {link} leads to no" in done.stderr
 
 
 def test_a_device_that_is_not_there_is_an_error():
@@ -355,6 +385,6 @@ def test_a_device_that_is_not_there_is_an_error():
     else:
         command = ["-m", "tools.labs", "--device", "cuda"]
     done = subprocess.run(
-        [sys.executable, *command], cwd=tiny.ROOT, capture_output=True, text=True
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode != 0 and "no CUDA device" in done.stderr

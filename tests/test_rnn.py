@@ -224,6 +224,8 @@ def test_by_hand_one_unit(device):
     assert round(gradient.item(), 4) == 0.2100
     chain = 0.5**2 * (1 - h2**2) * (1 - h3**2)
     assert math.isclose(gradient.item(), chain.item(), rel_tol=1e-12)
+    model(x)[1].backward()  # exercise 4: the sum over the three steps
+    assert round(model.weight_hh_l0.grad.item(), 4) == 0.6715
 
 
 def parity_machine(k, device):
@@ -264,6 +266,14 @@ def test_by_hand_slope_two_forgets_and_slope_four_does_not(device):
     assert [round(p(after_a_one(4.0, n, device)), 2) for n in (0, 50)] == [0.96, 0.96]
     read = [round(p(after_a_one(2.0, n, device)), 2) for n in (0, 8, 50)]
     assert read == [0.76, 0.49, 0.31]
+    # exercise 1: where 4 and 2 come to rest
+    assert [round(p(after_a_one(k, 100, device)), 3) for k in (4.0, 2.0)] == [
+        0.962,
+        0.311,
+    ]
+    zeros = torch.zeros(1, 100, 1, dtype=torch.float64, device=device)
+    start = -torch.ones(1, 2, dtype=torch.float64, device=device)
+    assert round(p(parity_machine(4.0, device)(zeros, start)[1]), 3) == 0.021
 
 
 def test_by_hand_a_kept_bit_has_a_vanishing_gradient(device):

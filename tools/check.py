@@ -23,18 +23,16 @@ from tools.prose import Prose
 from tools.source import sections
 
 LANGUAGES = ("zh", "en")
+Faults = Iterator[tuple[str, int, str]]
 
 
 def check(root: Path, records: Path | None = None) -> list[Fault]:
     """Find the faults of the sources; of their numbers too once labs ran."""
     house = House(root, records)
-    for room in (snippets, labs, pages, drawings, markers, rooms):
+    for room in (snippets, labs, pages, readme, drawings, markers, rooms):
         for file, line, message in room(house):
             house.blame(file, line, message)
     return sorted(set(house.faults))
-
-
-Faults = Iterator[tuple[str, int, str]]
 
 
 def snippets(house: House) -> Faults:
@@ -59,16 +57,14 @@ def labs(house: House) -> Faults:
 
 def pages(house: House) -> Faults:
     """Check each page, alone and against its twin."""
-    found = {
-        (language, file.removeprefix(f"docs/{language}/")): rules_pages.page(
-            house, file, language
-        )
-        for language in LANGUAGES
-        for file in house.files(f"docs/{language}/**/*.md")
-    }
+    found = {}
+    for language in LANGUAGES:
+        for file in house.files(f"docs/{language}/**/*.md"):
+            name = file.removeprefix(f"docs/{language}/")
+            found[language, name] = rules_pages.page(house, file, language)
     for (language, name), page in found.items():
         yield from texts(house, [page])
-        for rule in (rules_pages.headings, rules_pages.front_matter):
+        for rule in rules_pages.RULES:
             for fault in rule(page, house):
                 yield page.file, *fault
         other = "en" if language == "zh" else "zh"
@@ -82,9 +78,17 @@ def pages(house: House) -> Faults:
 def texts(house: House, prose: list[Prose]) -> Faults:
     """Check what is prose, wherever it stands."""
     for text in prose:
-        for rule in (*rules_text.RULES, rules_chinese.chinese):
+        for rule in (*rules_text.RULES, *rules_chinese.RULES):
             for fault in rule(text, house):
                 yield text.file, *fault
+
+
+def readme(house: House) -> Faults:
+    """Check the Chinese that stands outside the pages."""
+    for file in house.files("*.zh.md"):
+        prose = Prose(file, "zh", house.read(file).split("\n"))
+        for line, message in rules_chinese.chinese(prose, house):
+            yield file, line, message
 
 
 def drawings(house: House) -> Faults:
@@ -121,8 +125,11 @@ def rooms(house: House) -> Faults:
             line = next((n for n, x in enumerate(nav.split("\n"), 1) if x == "nav:"), 1)
             yield "mkdocs.yml", line, f"nav lacks {stem}.md"
     for file in house.files("docs/lab/[!_]*.py"):
-        if not house.has(f"docs/zh/{Path(file).stem}.md"):
+        stem = Path(file).stem
+        if not house.has(f"docs/zh/{stem}.md"):
             yield file, 1, "this lab belongs to no page, give both one name"
+        if house.records and not house.recorded(stem):
+            yield file, 1, f"this lab has no record: nox -s labs -- {stem}"
 
 
 def main() -> int:

@@ -21,7 +21,9 @@ PALETTE = {
     "#9467bd": "4",
     "#8c564b": "5",
 }
-NUMBER = re.compile(r"-?\d+\.\d{3,}")
+REFERENCE = re.compile(r"[\"(]#([^\")]+)[\")]")
+SPACES = re.compile(r"\s+")
+NUMBER = re.compile(r"-?\d+\.\d{2,}")
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 FONT = re.compile(r"(?:'[^']+'|sans-serif)(?:, ?(?:'[^']+'|[\w-]+))*")
 
@@ -52,7 +54,10 @@ def clean(path: Path, prefix: str) -> str:
                 parent.remove(child)
             elif child.tag == f"{{{SVG}}}image":
                 raise ValueError("a bitmap does not follow the scheme: draw patches")
+    used = set(REFERENCE.findall(ElementTree.tostring(root, encoding="unicode")))
     for element in root.iter():
+        if element.get("id") not in used:
+            element.attrib.pop("id", None)  # most are names that nothing points to
         for name, value in element.attrib.items():
             element.set(name, attribute(name, value, prefix))
         if HREF in element.attrib:
@@ -60,12 +65,24 @@ def clean(path: Path, prefix: str) -> str:
         if not element.tag.endswith(("text", "tspan")):
             element.text = (element.text or "").strip() or None
         element.tail = (element.tail or "").strip() or None
+    unwrap(root)
     # matplotlib leaves black fills out: what says nothing is drawn in ink
     root.set("style", f"fill: var(--fig-ink, #000000); {JOINS}")
-    text = ElementTree.tostring(root, encoding="unicode").replace("\n", " ")
+    text = SPACES.sub(" ", ElementTree.tostring(root, encoding="unicode"))
     if (size := len(text.encode())) > LIMIT:
         raise ValueError(f"{size} bytes, at most {LIMIT}: draw fewer points")
     return text
+
+
+def unwrap(parent: ElementTree.Element) -> None:
+    """Take away the groups that say nothing."""
+    for child in list(parent):
+        unwrap(child)
+        if child.tag == f"{{{SVG}}}g" and not child.attrib:
+            place = list(parent).index(child)
+            parent.remove(child)
+            for offset, inner in enumerate(child):
+                parent.insert(place + offset, inner)
 
 
 def attribute(name: str, value: str, prefix: str) -> str:
@@ -74,7 +91,11 @@ def attribute(name: str, value: str, prefix: str) -> str:
     if name == HREF:
         return value.replace("#", f"#{prefix}-")
     value = value.replace("url(#", f"url(#{prefix}-")
-    value = NUMBER.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value)
+    # a tenth of a unit is a fifth of a pixel where the figure is widest
+    digits = 1 if name in {"d", "x", "y"} else 2
+    value = NUMBER.sub(
+        lambda m: f"{float(m[0]):.{digits}f}".rstrip("0").rstrip("."), value
+    )
     if name == "style":
         value = FONT.sub("var(--fig-font, sans-serif)", value)
     return COLOUR.sub(variable, value)

@@ -1,5 +1,6 @@
 """Hooks of MkDocs, few and thin: lab pages, the other language, the maths font."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,13 @@ from tools.lab import ROOT, Lab, stems
 
 RECORDS = ROOT / "build" / "labs"
 LANGUAGES = {"zh": "中文", "en": "English"}
+# A lab page must stay small. Code: no markup for what has the plain colour.
+# Figures: no fallback colours and fonts, the page sets them.
+LIGHTER = {
+    re.compile(r'<span(?: class="(?:[npwo]|ow|si|sa|bp)")?>([^<]*)</span>'): r"\1",
+    re.compile(r"var\((--fig-[\w-]+), [^()]*\)"): r"var(\1)",
+    re.compile(r"(?:; )?font-family: var\(--fig-font\)"): "",
+}
 contents = {}  # table of contents of each lab page, by (language, path)
 
 
@@ -28,9 +36,9 @@ def on_files(files, config):
     config.lab_folder = tempfile.TemporaryDirectory(prefix="book-")
     folder = Path(config.lab_folder.name)
     for stem in stems():
-        if records.provenance(RECORDS, stem) is None:
-            continue
-        lab = Lab(stem)
+        lab, made = Lab(stem), records.provenance(RECORDS, stem)
+        if made is None or made["key"] != lab.key(made["device"]):
+            continue  # while serving: the lab is being written, and was not run
         md = Markdown(
             extensions=config.markdown_extensions, extension_configs=config.mdx_configs
         )
@@ -60,13 +68,20 @@ def on_nav(nav, config, files):
 def on_page_content(content, page, config, files):
     """Keep of a notebook page what a reader wants: prose, code, outputs."""
     path = page.file.src_uri
+    if path.removesuffix(".md") in stems():
+        page.meta["search"] = {"boost": 3}  # what teaches a thing before what lists it
     tokens = contents.get((config.theme["language"], path))
     if tokens is None or not path.endswith(".ipynb"):
         return None
     page.toc = get_toc(tokens)
     page.title = tokens[0]["name"]
-    page.meta["search"] = {"boost": 0.3}  # the page itself comes first
-    soup = BeautifulSoup(content, "html.parser")
+    # a heading counts 1000 times what text does: still, the page itself comes first
+    page.meta["search"] = {"boost": 0.0005}
+    # before it stand 600 KB of styles and scripts
+    notebook = content[content.index('<div class="jupyter-wrapper">') :]
+    for heavy, light in LIGHTER.items():
+        notebook = heavy.sub(light, notebook)
+    soup = BeautifulSoup(notebook, "html.parser")
     parts = []
     for cell in soup.select("div.lab-prose, div[id^='cell-id=']"):
         if "lab-prose" in cell["class"]:
@@ -75,10 +90,8 @@ def on_page_content(content, page, config, files):
         code = cell.select_one(".highlight-ipynb pre").decode_contents()
         parts.append(f'<div class="highlight"><pre><code>{code}</code></pre></div>')
         for output in cell.select(".jp-OutputArea-output"):
-            if svg := output.find("svg"):
-                label = svg.find(id=True)["id"].removesuffix("-figure_1")
-                figure = f'role="img" aria-label="{label}">{svg}'
-                parts.append(f'<div class="lab-figure" {figure}</div>')
+            if figure := output.select_one(".lab-figure"):
+                parts.append(str(figure))
             else:
                 text = output.select_one("pre").decode_contents()
                 scroll = 'class="lab-output" tabindex="0"'

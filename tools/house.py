@@ -52,6 +52,10 @@ class House:
             self.texts[file] = raw.decode("utf-8", "replace").replace("\r\n", "\n")
         return self.texts[file]
 
+    def recorded(self, stem: str) -> bool:
+        """Tell whether the lab ran and left a record."""
+        return bool(self.records and (self.records / f"{stem}.json").is_file())
+
     @property
     def stems(self) -> list[str]:
         """Name the architectures: each has a snippet."""

@@ -3,14 +3,14 @@
 import re
 from dataclasses import dataclass, field
 
-from tools.source import INCLUDE, MACRO, fenced
+from tools.numbers import MACRO
+from tools.source import INCLUDE, fenced
 
 # What is not prose is hidden behind a sign of its kind, one for each character.
 FORMULA, NUMBER, CODE, LINK = "\ue000\ue001\ue002\ue003"
 WORD = "词"  # a verdict prints as a word in the page's language
 
 VERDICT = re.compile(r"\{\{[^{}\n]*==[^{}\n]*\}\}")
-
 COMMENTS = re.compile(r"<!--.*?-->", re.S)
 SPANS = re.compile(r"(?<![\\`])(`+)(?!`)((?!\n\s*\n).)+?(?<!`)\1(?!`)", re.S)
 FORMULAS = re.compile(
@@ -51,7 +51,6 @@ class Prose:
     language: str
     lines: list[str]
     first: int = 1  # the number of the first line in its file
-    is_page: bool = True
     text: str = ""  # the prose, everything else hidden; same lines, same columns
     formulas: list[tuple[int, str, bool]] = field(default_factory=list)
     macros: list[tuple[int, re.Match[str]]] = field(default_factory=list)

@@ -6,7 +6,7 @@ from os.path import commonprefix
 import autocorrect_py
 
 from tools.house import House
-from tools.prose import CODE, FORMULA, LINK, NUMBER, Prose
+from tools.prose import CODE, FORMULA, LINK, NUMBER, WORD, Prose, hide
 from tools.rules_text import Faults
 
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -31,6 +31,11 @@ BLOCK = re.compile(
     rf"{FORMULA}*$|\*\[)"
 )
 ALONE = re.compile(r"\s*(#{1,6} |\||<|!!!|\?\?\?|===|-+8<)|.*(\\|  |>)$")
+VERDICT_WORD = re.compile(f"{WORD}{WORD}+")
+QUOTED = re.compile(
+    r"<(\w+)[^<>]*\blang=\"?zh\b[^<>]*>.*?</\1>|[^|\n]*\{[^{}\n]*\blang=\"?zh\b[^{}]*\}",
+    re.S,
+)
 
 
 def chinese(prose: Prose, house: House) -> Faults:
@@ -54,12 +59,23 @@ def chinese(prose: Prose, house: House) -> Faults:
             yield line, "a Chinese paragraph is one line, join it to the line above"
     # autocorrect would correct inside formulas and code: show it the shortest ones.
     plain = re.sub(rf"\[([^\[\]\n]*){LINK}+", r"[\1](x)", prose.text).replace(LINK, "")
-    for sign, short in ((FORMULA, "$x$"), (CODE, "`x`"), (NUMBER, "{{ x }}")):
+    signs = {FORMULA: "$x$", CODE: "`x`", NUMBER: "{{ x }}", WORD: WORD}
+    for sign, short in signs.items():
         plain = re.sub(f"{sign}+", lambda _, short=short: short, plain)
     for found in autocorrect_py.lint_for(plain, "markdown").lines:
         line = prose.first + found.line - 1
         if line not in blamed:
             yield line, f"write {change(found.new, found.old)}"
+
+
+def quoted(prose: Prose, house: House) -> Faults:
+    """Chinese on an English page that a screen reader would read as English."""
+    if prose.language != "en":
+        return
+    text = hide(hide(prose.text, VERDICT_WORD, " "), QUOTED, " ")
+    for line, words in enumerate(text.split("\n"), prose.first):
+        if chinese := re.search(f"[{HAN}]+", words):
+            yield line, f'mark a quotation: <span lang="zh">{chinese[0]}</span>'
 
 
 def change(new: str, old: str) -> str:
@@ -75,3 +91,6 @@ def near(prose: Prose, line: int, match: re.Match[str]) -> str:
     shift = len(words) - len(match.string)  # a quotation's > was taken off
     start, end = match.start() + shift, match.end() + shift
     return f"“{words[max(0, start - 8) : end + 8].strip()}”"
+
+
+RULES = (chinese, quoted)

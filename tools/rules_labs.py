@@ -102,7 +102,7 @@ def prose(house: House, file: str) -> Iterator[Prose]:
     """Read the Markdown cells of a lab."""
     for cell in cells(house.read(file)):
         if cell.language:
-            yield Prose(file, cell.language, cell.lines, cell.line, is_page=False)
+            yield Prose(file, cell.language, cell.lines, cell.line)
 
 
 def drawing(house: House, file: str) -> Faults:

@@ -4,12 +4,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from posixpath import dirname, join, normpath
+from urllib.parse import urlsplit
 
 import yaml
 
 from tools.house import House
 from tools.prose import Prose
-from tools.rules_text import TEXT, Faults
+from tools.rules_text import Faults
 
 SECTIONS = (
     "idea",
@@ -21,6 +23,7 @@ SECTIONS = (
     "exercises",
     "references",
 )
+TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
 FRONT = re.compile(r"---\n(?P<yaml>.*?)^(---|\.\.\.)[ \t]*$", re.S | re.M)
 
 
@@ -49,7 +52,7 @@ def page(house: House, file: str, language: str) -> Prose:
     lines = house.read(file).split("\n")
     if front := FRONT.match(house.read(file)):
         for number in range(front[0].count("\n") + 1):
-            value = re.match(r"description:\s*([^\"'>|\s].*)", lines[number])
+            value = re.match(r"description:\s*[\"']?([^>|\"']+)", lines[number])
             lines[number] = value[1] if value else ""
     return Prose(file, language, lines)
 
@@ -80,6 +83,26 @@ def headings(prose: Prose, house: House) -> Faults:
     for before, after in zip(known, known[1:]):
         if SECTIONS.index(before.id) > SECTIONS.index(after.id):
             yield after.line, f"#{after.id} stands before #{before.id} on every page"
+
+
+def links(prose: Prose, house: House) -> Faults:
+    """Links to no page, to no lab, or to no place on a page."""
+    for line, target in prose.links:
+        path, _, id = target.partition("#")
+        if urlsplit(target).scheme or not re.search(r"\.md$|\.ipynb$|^$", path):
+            continue
+        file = normpath(join(dirname(prose.file), path)) if path else prose.file
+        if path.endswith(".ipynb"):
+            file = f"docs/lab/{Path(path).stem}.py"
+        if not house.has(file):
+            yield line, f"the link {target} leads to no page, there is no {file}"
+        elif id and file.endswith(".md") and id not in places(house.read(file)):
+            yield line, f"the link {target} leads nowhere, {file} has no {{#{id}}}"
+
+
+def places(text: str) -> set[str]:
+    """Name the places of a page that a link can lead to."""
+    return set(re.findall(r"(?:\{[^{}\n]*#|\bid=\")([\w-]+)", text))
 
 
 def parity(one: Prose, two: Prose) -> Iterator[tuple[str, int, str]]:
@@ -125,3 +148,6 @@ def start(prose: Prose, section: str) -> int:
     """Give the line of a section's heading."""
     lines = [h.line for h in prose.headings if h.id == section]
     return lines[0] if section and lines else prose.first
+
+
+RULES = (front_matter, headings, links)

@@ -7,12 +7,12 @@ from math_core import LatexError
 
 from tools.house import House
 from tools.markdown import mathml
+from tools.numbers import MACRO, VERDICTS, evaluate
 from tools.prose import FORMULA, LINK, Prose, hide
-from tools.source import INCLUDE, MACRO, MARKER, VERDICTS, evaluate, fences
+from tools.source import INCLUDE, MARKER, fences
 
 Faults = Iterator[tuple[int, str]]
 
-TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
 DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+")
 LINK_TEXT = re.compile(rf"\[[^\[\]\n]*(?={LINK})")
 BRACES = re.compile(r"\{\{.*?\}\}")
@@ -44,7 +44,7 @@ def macros(prose: Prose, house: House) -> Faults:
             yield line, f"{match[0]}: a verdict is one of {', '.join(VERDICTS['en'])}"
         elif spec and not any(fits(value, spec) for value in (1.0, 1, "")):
             yield line, f"{match[0]}: {spec!r} is no format of Python, try .2f"
-        elif house.records:
+        elif house.recorded(stem):
             try:
                 evaluate(match, house.records, prose.language)
             except ValueError as error:
@@ -93,7 +93,7 @@ def includes(prose: Prose, house: House) -> Faults:
             lab = f"docs/lab/{figure[1]}.py"
             if not re.search(rf"savefig\(\s*[\"']{figure[2]}[\"']", house.read(lab)):
                 yield line, f'{lab} has no savefig("{figure[2]}")'
-            elif house.records and not (house.records / name).is_file():
+            elif house.recorded(figure[1]) and not (house.records / name).is_file():
                 yield line, f"the lab {figure[1]} left no {figure[2]}, run it"
         elif not found:
             yield line, f"{name} is in neither snippets/ nor docs/, and of no lab"
