@@ -83,15 +83,26 @@ def test_flipped_is_the_same_digits_from_last_to_first():
     assert all(torch.equal(x[:, t], y[:, 6 - t]) for t in range(7))
 
 
+def test_a_mask_of_two_axes_is_t_by_s(device):
+    q, k = draw(device, 2, 3, 6), draw(device, 2, 5, 6)
+    mask = some_mask(device, 3, 5)
+    out, weights = attention(q, k, k, mask)
+    whole = attention(q, k, k, mask.expand(2, 3, 5))
+    assert torch.equal(out, whole[0]) and torch.equal(weights, whole[1])
+    heads = MultiHeadAttention(6, 3).to(q)
+    out, weights = heads(q, k, k, mask)
+    whole = heads(q, k, k, mask.expand(2, 3, 3, 5))
+    assert torch.equal(out, whole[0]) and torch.equal(weights, whole[1])
+
+
 def test_what_is_no_boolean_mask_of_all_axes_is_refused(device):
     q = draw(device, 3, 3, 4)
-    rule = r"mask must be boolean, True = keep, with 3 axes, got "
+    rule = r"mask must be boolean, True = keep, (T, S) or with 3 axes, got "
     float_mask = torch.ones(3, 3, 3, device=device)
     with pytest.raises(ValueError, match=re.escape(f"{rule}torch.float32 (3, 3, 3)")):
         attention(q, q, q, float_mask)
-    # (B, S) with B = T would silently be read as (T, S)
-    padding = torch.ones(3, 3, dtype=torch.bool, device=device)
-    with pytest.raises(ValueError, match=re.escape(f"{rule}torch.bool (3, 3)")):
+    padding = torch.ones(3, dtype=torch.bool, device=device)
+    with pytest.raises(ValueError, match=re.escape(f"{rule}torch.bool (3,)")):
         attention(q, q, q, padding)
     # (B, T, S) with B = A would silently be read as (A, T, S)
     heads, x = MultiHeadAttention(6, 3).to(q), draw(device, 3, 3, 6)
