@@ -86,12 +86,9 @@ cut = {name: [gains(b, s, 0)[50] for s in SEEDS] for name, b in BIASES.items()}
 large = [gains(None, seed, LARGE)[50] for seed in SEEDS]
 predicted = {n: (1 / (1 + math.exp(-(b or 0.0)))) ** 50 for n, b in BIASES.items()}
 for name in BIASES:
-    print(
-        f"{name:8s} predicted {predicted[name]:.1e}; lag 50, h cut:"
-        f" {min(cut[name]):.1e} to {max(cut[name]):.1e}; lag 50:"
-        f" {min(at_50[name]):.1e} to {max(at_50[name]):.1e}; lag 199:"
-        f" {min(at_199[name]):.1e} to {max(at_199[name]):.1e}"
-    )
+    print(f"{name}: predicted {predicted[name]:.1e}")
+    for what, found in ("h cut", cut), ("lag 50", at_50), ("lag 199", at_199):
+        print(f"  {what}: {min(found[name]):.1e} to {max(found[name]):.1e}")
 print(f"default with {LARGE} W_hh, lag 50: {min(large):.1e} to {max(large):.1e}")
 assert max(at_50["default"]) < 1e-6, "torch's default vanishes"
 assert max(at_50["b = 1"]) < 1e-2, "a forget bias of 1 is a short memory"
@@ -108,13 +105,11 @@ assert min(large) > 10 * EXPLODES, "large weights explode"
 
 # %%
 fig, ax = plt.subplots()
-lags = range(0, LAGS, 4)
+lags = range(0, LAGS, 8)
 for i, (name, runs) in enumerate(gain.items()):
     mean = [math.exp(sum(math.log(r[k]) for r in runs) / len(runs)) for k in lags]
     ax.plot(lags, mean, color=f"C{i}", label=name)
-    b = BIASES[name] or 0.0
-    keep = 1 / (1 + math.exp(-b))
-    ax.plot(lags, [keep**k for k in lags], color=f"C{i}", ls="--", lw=1.2)
+    ax.plot((0, 200), (1, predicted[name] ** 4), color=f"C{i}", ls="--", lw=1.2)
 ax.set(yscale="log", ylim=(1e-12, 1e2), xlim=(0, LAGS), xlabel="$k$")
 ax.set_ylabel(r"$\partial c^T / \partial c^{T-k}$")
 ax.legend(loc="lower right")
@@ -459,7 +454,6 @@ z_f = forget_gates(0, x)
 drop = z_f[x[0, :, 1] == 0].mean(0) - z_f[resets].mean(0)  # of each unit
 falling = int((drop > 0.2).sum())
 print(f"drawn: {falling} of {UNITS} gates fall by more than 0.2 at a reset")
-print("each unit falls by", *[f"{unit:.2f}" for unit in drop.tolist()])
 assert UNITS / 2 < falling < UNITS, "most forget gates fall, not all"
 
 longer, _ = running_sum(1, LONG, torch.Generator().manual_seed(40_000))
@@ -469,8 +463,7 @@ for seed in SEEDS:
     at_reset.append(found[is_reset].mean().item())
     elsewhere.append(found[~is_reset].mean().item())
     print(f"seed {seed}: at a reset {at_reset[-1]:.2f}, elsewhere {elsewhere[-1]:.2f}")
-fall = [high - low for low, high in zip(at_reset, elsewhere)]
-assert min(fall) > 0.15, "the forget gates close at a reset, in every network"
+    assert at_reset[-1] < elsewhere[-1] - 0.15, "the gates close at a reset"
 
 # %%
 fig, (top, low) = plt.subplots(2, 1, sharex=True, figsize=(5.2, 3.6))
@@ -543,6 +536,7 @@ def verdict(always, sometimes):
     return "holds" if always else "conditional" if sometimes else "fails"
 
 
+usual = max(map(max, at_50.values()))
 results = {
     "seeds": len(SEEDS),
     "belt_error": float(belt),
@@ -587,10 +581,7 @@ results |= {
         min(at_50["default"]) > 0.1, min(at_50["b = 5"]) > 0.1
     ),
     # the gain stays below the bar: at every start, or at the usual ones?
-    "claim_no_explosion": verdict(
-        max(*large, *sum(at_50.values(), [])) < EXPLODES,
-        max(sum(at_50.values(), [])) < EXPLODES,
-    ),
+    "claim_no_explosion": verdict(max(large) < EXPLODES, usual < EXPLODES),
     # long sequences, read as long lags: by default, or with the biases set?
     "claim_long_sequences": verdict(
         min(score["LSTM default", LOW]) > 0.9,
@@ -605,5 +596,5 @@ results |= {
     ),
 }
 assert all(math.isfinite(v) for v in results.values() if not isinstance(v, str))
-for key, value in results.items():
-    print(key, value)
+print(*(f"{k} {v:.2g}" for k, v in results.items() if k[:5] != "claim"), sep="\n")
+print(*(f"{k} {v}" for k, v in results.items() if k[:5] == "claim"), sep="\n")
