@@ -1,12 +1,12 @@
 # %% [markdown] lang="zh"
 # # 实验：穿过时间的梯度
 #
-# 梯度往回走，走多远还剩多少？先量十种网络在初始化时的增益，再看截断丢掉了什么，最后让一个梯度爆炸的网络在裁剪与不裁剪之间走一遍。凡训练的都用随机种子 0–4，超参数在编号 100 以上的种子上选定。
+# 梯度往回走，走多远还剩多少？先量各种网络在初始化时的增益，再看截断丢掉了什么，最后让一个梯度爆炸的网络在裁剪与不裁剪之间走一遍。凡训练的都用随机种子 0–4，超参数在编号 100 以上的种子上选定。
 
 # %% [markdown] lang="en"
 # # Lab: gradients through time
 #
-# A gradient travels back: how far, and how much of it is left? We first measure the gain of ten networks at initialisation, then see what truncation throws away, and at last train a network whose gradients explode, with clipping and without. Whatever is trained uses seeds 0–4; hyper-parameters were chosen on seeds from 100 on.
+# A gradient travels back: how far, and how much of it is left? We first measure the gain of several networks at initialisation, then see what truncation throws away, and at last train a network whose gradients explode, with clipping and without. Whatever is trained uses seeds 0–4; hyper-parameters were chosen on seeds from 100 on.
 
 # %%
 import math
@@ -22,21 +22,21 @@ SEEDS = range(5)
 # %%
 from snippets.gradients import bptt, clip_by_norm, clip_by_value, jacobian_gain
 
-H, BATCH, LAGS = 32, 8, 200
+H, BATCH, LAGS, WARM_UP = 32, 8, 200, 50
 
 # %% [markdown] lang="zh"
 # ## 增益随滞后的变化
 #
-# 增益是 $\partial s^T / \partial s^{T-k}$ 的奇异值的均方根，$s$ 是网络的状态：RNN、残差网络和 GRU 是 $h$，LSTM 是 $c$。没有状态的网络（TCN、注意力）量最后的输出对 $x^{T-k}$ 的导数。$H = I = 32$，输入取自标准正态分布，双精度，不训练。
+# 增益是 $\partial s^T / \partial s^{T-k}$ 的奇异值的均方根，$s$ 是网络的状态：RNN、残差网络和 GRU 是 $h$，LSTM 是 $c$。没有状态的网络（TCN、注意力）量最后的输出对 $x^{T-k}$ 的导数。$H = I = 32$，输入取自标准正态分布，双精度，不训练。有状态的网络先走 50 步热身，不从零状态量起。
 #
-# RNN 有四种初始化：PyTorch 的默认值 $U(-1/\sqrt{H}, 1/\sqrt{H})$、正交矩阵 $Q$、$3\,Q$，以及单位阵配 ReLU（偏置为 0）。残差网络是 $h^t = h^{t-1} + \tanh(\dots)$，其余用默认值。LSTM 的遗忘门偏置取 1 和 5，GRU 的更新门偏置取 5。TCN 有五层因果卷积，卷积核宽 3，空洞率 1、2、4、8、16，每层一次卷积，带残差；感受野是 $1 + 2 \times 31 = 63$ 步。注意力是一层四头的 `nn.MultiheadAttention`，从最后一步看全部 201 步。
+# RNN 有四种初始化：PyTorch 的默认值 $U(-1/\sqrt{H}, 1/\sqrt{H})$、正交矩阵 $Q$、$3\,Q$，以及单位阵配 ReLU（偏置为 0）。残差网络是 $h^t = h^{t-1} + \tanh(\dots)$，其余用默认值。LSTM 的遗忘门偏置取 1 和 5；偏置 5 的再量一次，令 $W_{hh} = 0$，只留传送带。GRU 的更新门偏置取 5。TCN 有五层因果卷积，卷积核宽 3，空洞率 1、2、4、8、16，每层一次卷积，带残差；感受野是 $1 + 2 \times 31 = 63$ 步。注意力是一层四头的 `nn.MultiheadAttention`，从最后一步看全部 201 步。
 
 # %% [markdown] lang="en"
 # ## Gain against lag
 #
-# The gain is the root mean square of the singular values of $\partial s^T / \partial s^{T-k}$, where $s$ is the state of the network: $h$ for RNN, residual network and GRU, $c$ for LSTM. Networks without a state (TCN, attention) are measured by the derivative of the last output with respect to $x^{T-k}$. $H = I = 32$, standard normal input, double precision, no training.
+# The gain is the root mean square of the singular values of $\partial s^T / \partial s^{T-k}$, where $s$ is the state of the network: $h$ for RNN, residual network and GRU, $c$ for LSTM. Networks without a state (TCN, attention) are measured by the derivative of the last output with respect to $x^{T-k}$. $H = I = 32$, standard normal input, double precision, no training. Networks with a state first run 50 steps to warm up, so that nothing is measured from the zero state.
 #
-# The RNN gets four initialisations: PyTorch's default $U(-1/\sqrt{H}, 1/\sqrt{H})$, an orthogonal $Q$, $3\,Q$, and the identity with ReLU (biases 0). The residual network is $h^t = h^{t-1} + \tanh(\dots)$ with defaults for the rest. LSTMs have a forget bias of 1 or 5, the GRU an update bias of 5. The TCN has five causal convolutions of width 3, dilations 1, 2, 4, 8, 16, one convolution a level, with residuals; its receptive field is $1 + 2 \times 31 = 63$ steps. Attention is one `nn.MultiheadAttention` with four heads that looks from the last step at all 201.
+# The RNN gets four initialisations: PyTorch's default $U(-1/\sqrt{H}, 1/\sqrt{H})$, an orthogonal $Q$, $3\,Q$, and the identity with ReLU (biases 0). The residual network is $h^t = h^{t-1} + \tanh(\dots)$ with defaults for the rest. LSTMs have a forget bias of 1 or 5; that with 5 is measured once more with $W_{hh} = 0$, the belt alone. The GRU has an update bias of 5. The TCN has five causal convolutions of width 3, dilations 1, 2, 4, 8, 16, one convolution a level, with residuals; its receptive field is $1 + 2 \times 31 = 63$ steps. Attention is one `nn.MultiheadAttention` with four heads that looks from the last step at all 201.
 
 # %%
 from snippets.gru import GRU
@@ -84,8 +84,10 @@ def residual_states(x):
     return states
 
 
-def lstm_states(x, bias):
+def lstm_states(x, bias, path_of_h=True):
     lstm = LSTM(H, H, forget_bias=bias).to(x)
+    if not path_of_h:
+        nn.init.zeros_(lstm.weight_hh_l0)
     return states_of(lstm, x, (start(x), start(x)), lambda state: state[1])
 
 
@@ -122,6 +124,7 @@ RECURRENT = {
     "LSTM 1": lambda x: lstm_states(x, 1.0),
     "LSTM 5": lambda x: lstm_states(x, 5.0),
     "GRU 5": lambda x: gru_states(x, 5.0),
+    "LSTM 5, belt": lambda x: lstm_states(x, 5.0, path_of_h=False),
 }
 STATELESS = {"TCN": tcn, "attention": attention}
 
@@ -129,12 +132,12 @@ STATELESS = {"TCN": tcn, "attention": attention}
 def gains(name, seed, scale=1.0, lags=LAGS):
     """Gain for k = 0, ..., lags."""
     torch.manual_seed(seed)
-    draw = (BATCH, lags + 1, H)
+    draw = (BATCH, WARM_UP + lags + 1, H)
     x = scale * torch.randn(draw, dtype=torch.float64).to(DEVICE)
     if name in RECURRENT:
         states = RECURRENT[name](x)
-        return jacobian_gain(states[-1], states).flip(0).cpu()
-    steps = [x_t.requires_grad_() for x_t in x.unbind(1)]
+        return jacobian_gain(states[-1], states[WARM_UP:]).flip(0).cpu()
+    steps = [x_t.requires_grad_() for x_t in x[:, WARM_UP:].unbind(1)]
     return jacobian_gain(STATELESS[name](torch.stack(steps, 1)), steps).flip(0).cpu()
 
 
@@ -160,6 +163,7 @@ assert at_50["residual"][0] > 1, "a residual path should grow"
 assert at_50["LSTM 1"][1] < 1e-2, "a forget bias of 1 is a short memory"
 assert at_50["LSTM 5"][0] > 0.5, "a forget bias of 5 should carry"
 assert far["LSTM 5"][0] > 1, "and nothing keeps its gain below 1"
+assert far["LSTM 5, belt"][1] < 0.9, "without the path through h it vanishes"
 assert far["GRU 5"][0] > 0.05 and far["GRU 5"][1] < 1, "the GRU should carry"
 wall = curves["TCN"][0].nonzero().max().item() + 1
 assert wall == 63 and (curves["TCN"][:, wall:] == 0).all(), "the wall is exact"
@@ -491,9 +495,9 @@ fig.savefig("clip.svg")
 # %%
 # --8<-- [start:exercise-1]
 for name in ("RNN Q", "RNN 3Q"):
-    small, normal, large = (gains(name, 0, scale, 50)[50] for scale in (0.1, 1, 3))
-    print(f"{name:7s} input 0.1: {small:.0e}, 1: {normal:.0e}, 3: {large:.0e}")
-    assert large < normal  # larger pre-activations, flatter tanh
+    found = [gains(name, 0, scale, 50)[50] for scale in (0.1, 1.0, 3.0)]
+    print(name, " ".join(f"{gain:.0e}" for gain in found))
+    assert found[2] < found[1]  # larger pre-activations, flatter tanh
 # --8<-- [end:exercise-1]
 
 # %% [markdown] lang="zh"
@@ -597,7 +601,7 @@ results = {
 KEYS = dict.fromkeys(curves)
 KEYS |= {"RNN default": "default", "RNN Q": "orthogonal", "RNN 3Q": "triple"}
 KEYS |= {"ReLU RNN, 1": "identity", "LSTM 1": "lstm_1", "LSTM 5": "lstm_5"}
-KEYS |= {"GRU 5": "gru_5", "TCN": "tcn"}
+KEYS |= {"GRU 5": "gru_5", "LSTM 5, belt": "belt", "TCN": "tcn"}
 for name, key in KEYS.items():
     key = key or name
     results[f"gain_{key}_low"], results[f"gain_{key}_high"] = at_50[name]
