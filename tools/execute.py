@@ -87,7 +87,9 @@ def execute(lab: Lab, folder: Path, device: str, limit: float):
                 line = code[cell_index].line
                 raise LabError(f"{line}: {path.name}: {error}") from None
             data = {"image/svg+xml": figures[path.name]}
-            cell.outputs.append(nbformat.v4.new_output("display_data", data))
+            output = nbformat.v4.new_output("display_data", data)
+            output.metadata = {"name": path.stem}
+            cell.outputs.append(output)
 
     client = NotebookClient(
         notebook,

@@ -21,6 +21,8 @@ PALETTE = {
     "#9467bd": "4",
     "#8c564b": "5",
 }
+REFERENCE = re.compile(r"[\"(]#([^\")]+)[\")]")
+SPACES = re.compile(r"\s+")
 NUMBER = re.compile(r"-?\d+\.\d{3,}")
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 FONT = re.compile(r"(?:'[^']+'|sans-serif)(?:, ?(?:'[^']+'|[\w-]+))*")
@@ -52,7 +54,10 @@ def clean(path: Path, prefix: str) -> str:
                 parent.remove(child)
             elif child.tag == f"{{{SVG}}}image":
                 raise ValueError("a bitmap does not follow the scheme: draw patches")
+    used = set(REFERENCE.findall(ElementTree.tostring(root, encoding="unicode")))
     for element in root.iter():
+        if element.get("id") not in used:
+            element.attrib.pop("id", None)  # most are names that nothing points to
         for name, value in element.attrib.items():
             element.set(name, attribute(name, value, prefix))
         if HREF in element.attrib:
@@ -62,7 +67,7 @@ def clean(path: Path, prefix: str) -> str:
         element.tail = (element.tail or "").strip() or None
     # matplotlib leaves black fills out: what says nothing is drawn in ink
     root.set("style", f"fill: var(--fig-ink, #000000); {JOINS}")
-    text = ElementTree.tostring(root, encoding="unicode").replace("\n", " ")
+    text = SPACES.sub(" ", ElementTree.tostring(root, encoding="unicode"))
     if (size := len(text.encode())) > LIMIT:
         raise ValueError(f"{size} bytes, at most {LIMIT}: draw fewer points")
     return text

@@ -1,34 +1,37 @@
 """Check every internal link, anchor and asset of a built site."""
 
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
-
-from bs4 import BeautifulSoup
 
 ATTRIBUTES = {"a": "href", "link": "href", "img": "src", "script": "src"}
 
 
-def page(path: Path) -> tuple[set[str], list[str]]:
+class Page(HTMLParser):
     """The ids of a page and the addresses it points to."""
-    soup = BeautifulSoup(path.read_text("utf-8"), "html.parser")
-    ids = {element["id"] for element in soup.find_all(id=True)}
-    found = [
-        element[attribute]
-        for tag, attribute in ATTRIBUTES.items()
-        for element in soup.find_all(tag)
-        if element.get(attribute)
-    ]
-    return ids, found
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if found.get("id"):
+            self.ids.add(found["id"])
+        if link := found.get(ATTRIBUTES.get(tag)):
+            self.links.append(link)
 
 
 def broken(site: Path) -> list[str]:
     """One message for each link that leads nowhere: page, link, reason."""
     site = site.resolve()
-    pages = {file: page(file) for file in sorted(site.rglob("*.html"))}
+    pages = {file: Page(file) for file in sorted(site.rglob("*.html"))}
     faults = []
-    for file, (_, found) in pages.items():
+    for file, page in pages.items():
         name = file.relative_to(site).as_posix()
-        for link in found:
+        for link in page.links:
             parts = urlsplit(link)
             # the error page is served anywhere: its links start at the site's root
             if parts.scheme or parts.netloc or name.endswith("404.html"):
@@ -40,6 +43,6 @@ def broken(site: Path) -> list[str]:
                 faults.append(f"{name}: {link} leads to no file")
             elif parts.fragment and target in pages:
                 anchor = unquote(parts.fragment)
-                if anchor != "__skip" and anchor not in pages[target][0]:
+                if anchor != "__skip" and anchor not in pages[target].ids:
                     faults.append(f"{name}: {link} leads to no such place on the page")
     return faults

@@ -3,13 +3,14 @@
 import html
 import re
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from math_core import LatexToMathML
 
-from tools.source import fill
+from tools.numbers import fill
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 MATHML = LatexToMathML(pretty_print="never")
@@ -43,17 +44,31 @@ class Formulas(Treeprocessor):
     """Turn what arithmatex found into MathML; the search index leaves it out."""
 
     def run(self, root):
-        for element in root.iter():
-            if element.get("class") != "arithmatex":
-                continue
-            display = element.tag == "div"
-            # arithmatex wraps in \( \) or \[ \] and escapes blocks only
-            tex = html.unescape(element.text) if display else element.text
-            math = mathml(tex[2:-2].strip(), display)
-            element.attrib = {"class": "formula", "data-search-exclude": ""}
-            if display:  # it scrolls where it is wide, by keyboard too
-                element.set("tabindex", "0")
-            element.text = self.md.htmlStash.store(math)
+        for parent in list(root.iter()):
+            for place, element in enumerate(parent):
+                if element.get("class") == "arithmatex":
+                    self.convert(element)
+                    parent[place] = keep_together(element)
+
+    def convert(self, element):
+        display = element.tag == "div"
+        # arithmatex wraps in \( \) or \[ \] and escapes blocks only
+        tex = html.unescape(element.text) if display else element.text
+        element.attrib = {"class": "formula", "data-search-exclude": ""}
+        if display:  # it scrolls where it is wide, by keyboard too
+            element.set("tabindex", "0")
+        element.text = self.md.htmlStash.store(mathml(tex[2:-2].strip(), display))
+
+
+def keep_together(element: Element) -> Element:
+    """Bind a formula and the punctuation after it: no line may start with that."""
+    tail = element.tail or ""
+    if element.tag == "div" or tail[:1] not in tuple("，。；：！？、）”,.;:!?)"):
+        return element
+    bound = Element("span", {"class": "bound"})
+    bound.tail, element.tail = tail[1:], tail[0]
+    bound.append(element)
+    return bound
 
 
 class Book(Extension):

@@ -8,7 +8,7 @@ from markdown import Markdown
 from nbformat import NotebookNode
 
 from tools.lab import Lab
-from tools.source import fill
+from tools.numbers import fill
 
 BREAK = "<!-- next cell -->"
 
@@ -48,7 +48,9 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
             for output in cell.outputs:
                 # nbconvert would hide a figure in an <img>, where the scheme ends
                 if svg := output.get("data", {}).pop("image/svg+xml", None):
-                    output.data["text/html"] = svg
+                    name = f'role="img" aria-label="{output.metadata.name}"'
+                    figure = f'<div class="lab-figure" {name}>{svg}</div>'
+                    output.data["text/html"] = figure
             notebook.cells.append(cell)
         elif part.language == language:
             cell = nbformat.v4.new_raw_cell(

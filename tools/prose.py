@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
-from tools.source import INCLUDE, MACRO, fenced
+from tools.numbers import MACRO
+from tools.source import INCLUDE, fenced
 
 # What is not prose is hidden behind a sign of its kind, one for each character.
 FORMULA, NUMBER, CODE, LINK = "\ue000\ue001\ue002\ue003"

@@ -7,8 +7,9 @@ from math_core import LatexError
 
 from tools.house import House
 from tools.markdown import mathml
+from tools.numbers import MACRO, VERDICTS, evaluate
 from tools.prose import FORMULA, LINK, Prose, hide
-from tools.source import INCLUDE, MACRO, MARKER, VERDICTS, evaluate, fences
+from tools.source import INCLUDE, MARKER, fences
 
 Faults = Iterator[tuple[int, str]]
 

@@ -1,36 +1,14 @@
-"""How the sources are written: fences, section markers, cells, macros.
+"""How the sources are written: fences, section markers, cells.
 
 The checker and the Markdown extensions read the sources through this one file,
 so that what was checked is what is shown.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
-from pathlib import Path
 
-VERDICTS = {
-    "zh": {
-        "holds": "成立",
-        "conditional": "有条件成立",
-        "fails": "不成立",
-        "unmeasured": "此处未测",
-    },
-    "en": {
-        "holds": "holds",
-        "conditional": "holds with a condition",
-        "fails": "does not hold",
-        "unmeasured": "not measured here",
-    },
-}
-
-# {{ lab.<stem>.<key> }}, with `:<format spec>` or ` == <verdict>` after the key.
-MACRO = re.compile(
-    r"\{\{\s*lab\.(?P<stem>\w+)\.(?P<key>\w+)"
-    r"(?:\s*==\s*(?P<verdict>\w+)|:(?P<spec>[^{}\n]*?))?\s*\}\}"
-)
 FENCE = re.compile(r"^[\s>]*(`{3,}(?!.*`)|~{3,})\s*(.*)$")
 MARKER = re.compile(
     r"-+8<-+[ \t]+\[[ \t]*(?P<type>start|end)[ \t]*:[ \t]*(?P<name>[\w-]+)[ \t]*\]"
@@ -67,44 +45,6 @@ def fenced(lines: list[str]) -> list[bool]:
     for fence in fences(lines):
         inside.update(range(fence.start, (fence.end or len(lines)) + 1))
     return [number in inside for number in range(1, len(lines) + 1)]
-
-
-def fill(lines: list[str], records: Path, language: str) -> list[str]:
-    """Put the labs' numbers and verdicts into every line outside fences."""
-    return [
-        line if code else MACRO.sub(lambda m: evaluate(m, records, language), line)
-        for line, code in zip(lines, fenced(lines))
-    ]
-
-
-def evaluate(match: re.Match[str], records: Path, language: str) -> str:
-    """Print what a macro stands for; ValueError says why that is not possible."""
-    stem, key, spec, verdict = match.group("stem", "key", "spec", "verdict")
-    try:
-        record = json.loads((records / f"{stem}.json").read_text("utf-8"))
-        results = record["results"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{match[0]}: lab {stem} has no record, run it") from None
-    if key not in results:
-        names = ", ".join(results)
-        raise ValueError(f"{match[0]}: lab {stem} has no result {key}, only {names}")
-    value = results[key]
-    if verdict is not None:
-        if verdict not in VERDICTS[language]:
-            raise ValueError(f"{match[0]}: a verdict is {', '.join(VERDICTS['en'])}")
-        if value != verdict:
-            raise ValueError(f"{match[0]}: the lab now says {value!r}")
-        return VERDICTS[language][verdict]
-    if isinstance(value, str) and value in VERDICTS[language]:
-        raise ValueError(f"{match[0]}: a verdict is written {key} == {value}")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{match[0]}: {value!r} is neither a number nor a string")
-    if isinstance(value, float) and not spec:
-        raise ValueError(f"{match[0]}: a float needs a format, as in {key}:.2f")
-    try:
-        return format(value, spec or "")
-    except ValueError as error:
-        raise ValueError(f"{match[0]}: {error} ({value!r})") from None
 
 
 @dataclass(frozen=True)
