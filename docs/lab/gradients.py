@@ -29,14 +29,14 @@ H, BATCH, LAGS, WARM_UP = 32, 8, 200, 50
 #
 # 增益是 $\partial s^T / \partial s^{T-k}$ 的奇异值的均方根，$s$ 是网络的状态：RNN、残差网络和 GRU 是 $h$，LSTM 是 $c$。没有状态的网络（TCN、注意力）量最后的输出对 $x^{T-k}$ 的导数。$H = I = 32$，输入取自标准正态分布，双精度，不训练。有状态的网络先走 50 步热身，不从零状态量起。
 #
-# RNN 有四种初始化：PyTorch 的默认值 $U(-1/\sqrt{H}, 1/\sqrt{H})$、正交矩阵 $Q$、$3\,Q$，以及单位阵配 ReLU（偏置为 0）。残差网络是 $h^t = h^{t-1} + \tanh(\dots)$，其余用默认值。LSTM 的遗忘门偏置取 1 和 5；偏置 5 的再量一次，令 $W_{hh} = 0$，只留传送带。GRU 的更新门偏置取 5。TCN 有五层因果卷积，卷积核宽 3，空洞率 1、2、4、8、16，每层一次卷积，带残差；感受野是 $1 + 2 \times 31 = 63$ 步。注意力是一层四头的 `nn.MultiheadAttention`，从最后一步看全部 201 步。
+# RNN 有四种初始化：PyTorch 的默认值 $U(-1/\sqrt{H}, 1/\sqrt{H})$、正交矩阵 $Q$、$3\,Q$，以及单位阵配 ReLU（偏置为 0）。残差网络是 $h^t = h^{t-1} + \tanh(\dots)$，其余用默认值。LSTM 的遗忘门偏置取 1 和 5；偏置 5 的再量一次，令 $W_{hh} = 0$，只留传送带。GRU 的更新门偏置取 5。TCN 有五层因果卷积，卷积核宽 3，空洞率 1、2、4、8、16，每层一次卷积，带残差（另量一次不带的）；感受野是 $1 + 2 \times 31 = 63$ 步。注意力是一层四头的 `nn.MultiheadAttention`，从最后一步看全部 201 步。
 
 # %% [markdown] lang="en"
 # ## Gain against lag
 #
 # The gain is the root mean square of the singular values of $\partial s^T / \partial s^{T-k}$, where $s$ is the state of the network: $h$ for RNN, residual network and GRU, $c$ for LSTM. Networks without a state (TCN, attention) are measured by the derivative of the last output with respect to $x^{T-k}$. $H = I = 32$, standard normal input, double precision, no training. Networks with a state first run 50 steps to warm up, so that nothing is measured from the zero state.
 #
-# The RNN gets four initialisations: PyTorch's default $U(-1/\sqrt{H}, 1/\sqrt{H})$, an orthogonal $Q$, $3\,Q$, and the identity with ReLU (biases 0). The residual network is $h^t = h^{t-1} + \tanh(\dots)$ with defaults for the rest. LSTMs have a forget bias of 1 or 5; that with 5 is measured once more with $W_{hh} = 0$, the belt alone. The GRU has an update bias of 5. The TCN has five causal convolutions of width 3, dilations 1, 2, 4, 8, 16, one convolution a level, with residuals; its receptive field is $1 + 2 \times 31 = 63$ steps. Attention is one `nn.MultiheadAttention` with four heads that looks from the last step at all 201.
+# The RNN gets four initialisations: PyTorch's default $U(-1/\sqrt{H}, 1/\sqrt{H})$, an orthogonal $Q$, $3\,Q$, and the identity with ReLU (biases 0). The residual network is $h^t = h^{t-1} + \tanh(\dots)$ with defaults for the rest. LSTMs have a forget bias of 1 or 5; that with 5 is measured once more with $W_{hh} = 0$, the belt alone. The GRU has an update bias of 5. The TCN has five causal convolutions of width 3, dilations 1, 2, 4, 8, 16, one convolution a level, with residuals (and once without); its receptive field is $1 + 2 \times 31 = 63$ steps. Attention is one `nn.MultiheadAttention` with four heads that looks from the last step at all 201.
 
 # %%
 from snippets.gru import GRU
@@ -102,11 +102,12 @@ def start(x):
     return x.new_zeros(len(x), H).requires_grad_()
 
 
-def tcn(x):
+def tcn(x, residual=True):
     y = x.transpose(1, 2)
     for level in range(5):
         convolve = nn.Conv1d(H, H, 3, dilation=2**level).to(x)
-        y = y + torch.relu(convolve(nn.functional.pad(y, (2 * 2**level, 0))))
+        new = torch.relu(convolve(nn.functional.pad(y, (2 * 2**level, 0))))
+        y = y + new if residual else new
     return y[:, :, -1]
 
 
@@ -126,7 +127,11 @@ RECURRENT = {
     "GRU 5": lambda x: gru_states(x, 5.0),
     "LSTM 5, belt": lambda x: lstm_states(x, 5.0, path_of_h=False),
 }
-STATELESS = {"TCN": tcn, "attention": attention}
+STATELESS = {
+    "TCN": tcn,
+    "TCN, plain": lambda x: tcn(x, residual=False),
+    "attention": attention,
+}
 
 
 def gains(name, seed, scale=1.0, lags=LAGS):
@@ -167,6 +172,9 @@ assert far["LSTM 5, belt"][1] < 0.9, "without the path through h it vanishes"
 assert far["GRU 5"][0] > 0.05 and far["GRU 5"][1] < 1, "the GRU should carry"
 wall = curves["TCN"][0].nonzero().max().item() + 1
 assert wall == 63 and (curves["TCN"][:, wall:] == 0).all(), "the wall is exact"
+inside = curves["TCN, plain"][:, 2:51]
+assert inside.max() < 10 * inside.min(), "without residuals the TCN is flat"
+assert curves["TCN"][:, 2].min() > 5 * curves["TCN"][:, 50].max(), "with them, not"
 flat = curves["attention"][:, 1:]
 assert flat.max() < 10 * flat.min(), "attention should not care for the lag"
 
@@ -547,8 +555,9 @@ bias_nine_tenths, constant_nine_tenths = b, 1 + math.exp(b)
 # %%
 # --8<-- [start:exercise-4]
 torch.manual_seed(0)
-rnn, x, gradient = RNN(3, 5).double(), torch.randn(1, 20, 3).double(), torch.randn(5)
-(backwards,) = torch.autograd.grad(rnn(x)[1][0], rnn.weight_hh_l0, gradient.double())
+rnn, x = RNN(3, 5).double(), torch.randn(1, 20, 3).double()
+g, last = torch.randn(5).double(), rnn(x)[1][0]  # dL/dh^T, h^T
+(backwards,) = torch.autograd.grad(last, rnn.weight_hh_l0, g)
 
 with torch.no_grad():
     W, h = rnn.weight_hh_l0, torch.zeros(1, 5).double()
@@ -558,7 +567,7 @@ with torch.no_grad():
         h = rnn(x_t, h)[1]
         slope = 1 - h[0] ** 2
         M = slope[:, None, None] * (direct + torch.einsum("ab,bjk->ajk", W, M))
-    forwards = torch.einsum("a,ajk->jk", gradient.double(), M)
+    forwards = torch.einsum("a,ajk->jk", g, M)
 assert torch.allclose(forwards, backwards, rtol=1e-10)
 # --8<-- [end:exercise-4]
 
@@ -602,10 +611,13 @@ KEYS = dict.fromkeys(curves)
 KEYS |= {"RNN default": "default", "RNN Q": "orthogonal", "RNN 3Q": "triple"}
 KEYS |= {"ReLU RNN, I": "identity", "LSTM 1": "lstm_1", "LSTM 5": "lstm_5"}
 KEYS |= {"GRU 5": "gru_5", "LSTM 5, belt": "belt", "TCN": "tcn"}
+KEYS |= {"TCN, plain": "plain"}
 for name, key in KEYS.items():
     key = key or name
     results[f"gain_{key}_low"], results[f"gain_{key}_high"] = at_50[name]
     results[f"far_{key}_low"], results[f"far_{key}_high"] = far[name]
+    results[f"near_{key}"] = curves[name][:, 2].mean().item()
+    results[f"mean_{key}"] = curves[name][:, 50].mean().item()
 for (init, way), found in learnt.items():
     results[f"{way}_{init}_low"] = min(found)
     results[f"{way}_{init}_high"] = max(found)
