@@ -19,10 +19,15 @@ STAMP = VENV / "complete"  # holds what was installed; absent while half made
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "NO_MKDOCS_2_WARNING": "1"}
 
 
+PACKAGES = nox.project.dependency_groups(
+    nox.project.load_toml(ROOT / "pyproject.toml"), "book"
+)
+
+
 def fingerprint() -> str:
-    files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
-    parts = [sys.version.encode(), *(f.read_bytes() for f in files)]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+    """What the environment is made from."""
+    pins = (ROOT / "constraints.txt").read_text("utf-8")
+    return hashlib.sha256(repr((sys.version, PACKAGES, pins)).encode()).hexdigest()
 
 
 if VENV.exists() and not STAMP.exists():
@@ -35,10 +40,7 @@ def book(session):
     if STAMP.exists() and STAMP.read_text() == fingerprint():
         return
     STAMP.unlink(missing_ok=True)
-    packages = nox.project.dependency_groups(
-        nox.project.load_toml("pyproject.toml"), "book"
-    )
-    session.install("-c", "constraints.txt", *packages)
+    session.install("-c", "constraints.txt", *PACKAGES)
     STAMP.write_text(fingerprint())
 
 

@@ -98,7 +98,7 @@ def recall(batch_size: int, steps: int, noise: float, generator):
 
 # --8<-- [start:main]
 def main(steps: int = 150, seed: int = 0, device=None) -> list[float]:
-    """Recall a symbol after 60 steps of noise; returns the losses."""
+    """Name the symbol of step 1 at step 60; returns the losses."""
     device = device or torch.accelerator.current_accelerator(True) or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -118,7 +118,7 @@ def main(steps: int = 150, seed: int = 0, device=None) -> list[float]:
         optimizer.step()
         losses.append(loss.item())
     accuracy = (logits.argmax(1) == y).float().mean().item()
-    print(f"loss {losses[-1]:.4f}, recall after 60 steps {accuracy:.3f}")
+    print(f"loss {losses[-1]:.4f}, recall at step 60 {accuracy:.3f}")
     return losses
     # --8<-- [end:main]
 

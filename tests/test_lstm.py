@@ -236,6 +236,17 @@ def test_along_the_belt_the_gradient_is_the_product_of_the_forget_gates(unit, de
     assert (gradient - wanted).abs().max() < 1e-12
 
 
+def test_a_state_carried_on_without_detach_is_an_error():
+    """What #limits says: backward walks into the last batch's freed graph."""
+    model = LSTM(3, 5)
+    out, state = model(torch.randn(2, 4, 3))
+    out.sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        model(torch.randn(2, 4, 3), state)[0].sum().backward()
+    detached = tuple(s.detach() for s in state)
+    model(torch.randn(2, 4, 3), detached)[0].sum().backward()
+
+
 def graph(tensor):
     """How many autograd nodes of each kind a backward pass visits."""
     seen, waiting = set(), [tensor.grad_fn]
@@ -306,8 +317,21 @@ def test_by_hand(device):
     idle = by_hand(device, -1000.0, 3.0, 1.0, 0.0)
     _, (_, kept) = idle(ones(50), (h, c))
     assert f"{kept.item():.3f}" == "0.143"
-    # a time constant of 1 + e^3 steps, as a power and as an exponential
-    assert f"{1 + math.exp(3):.1f}" == "21.1"
+
+
+def test_time_constants():
+    """1 + e^b steps is the sum of all powers; what is left then depends on b."""
+
+    def left(b, steps):
+        return (1 / (1 + math.exp(-b))) ** steps
+
+    for b, steps in [(0, "2.0"), (1, "3.7"), (2, "8.4"), (3, "21.1"), (5, "149.4")]:
+        assert f"{1 + math.exp(b):.1f}" == steps
+        total = sum(left(b, k) for k in range(10_000))
+        assert abs(total - 1 - math.exp(b)) < 1e-9
+    assert left(0, 2) == 0.25
+    assert f"{math.log(299):.2f}" == "5.70"
+    assert abs(left(math.log(299), 300) - math.exp(-1)) < 1e-3
 
 
 # It learns
@@ -317,7 +341,7 @@ def test_main_returns_its_losses(capsys, device):
     losses = main(steps=2, device=device)
     assert len(losses) == 2 and losses == main(2, 0, device) != main(2, 1, device)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and all("recall after 60 steps" in line for line in lines)
+    assert len(lines) == 3 and all("recall at step 60" in line for line in lines)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ PALETTE = {
 }
 REFERENCE = re.compile(r"[\"(]#([^\")]+)[\")]")
 SPACES = re.compile(r"\s+")
-NUMBER = re.compile(r"-?\d+\.\d{3,}")
+NUMBER = re.compile(r"-?\d+\.\d{2,}")
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 FONT = re.compile(r"(?:'[^']+'|sans-serif)(?:, ?(?:'[^']+'|[\w-]+))*")
 
@@ -65,6 +65,7 @@ def clean(path: Path, prefix: str) -> str:
         if not element.tag.endswith(("text", "tspan")):
             element.text = (element.text or "").strip() or None
         element.tail = (element.tail or "").strip() or None
+    unwrap(root)
     # matplotlib leaves black fills out: what says nothing is drawn in ink
     root.set("style", f"fill: var(--fig-ink, #000000); {JOINS}")
     text = SPACES.sub(" ", ElementTree.tostring(root, encoding="unicode"))
@@ -73,13 +74,28 @@ def clean(path: Path, prefix: str) -> str:
     return text
 
 
+def unwrap(parent: ElementTree.Element) -> None:
+    """Take away the groups that say nothing."""
+    for child in list(parent):
+        unwrap(child)
+        if child.tag == f"{{{SVG}}}g" and not child.attrib:
+            place = list(parent).index(child)
+            parent.remove(child)
+            for offset, inner in enumerate(child):
+                parent.insert(place + offset, inner)
+
+
 def attribute(name: str, value: str, prefix: str) -> str:
     if name == "id":
         return f"{prefix}-{value}"
     if name == HREF:
         return value.replace("#", f"#{prefix}-")
     value = value.replace("url(#", f"url(#{prefix}-")
-    value = NUMBER.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value)
+    # a tenth of a unit is a fifth of a pixel where the figure is widest
+    digits = 1 if name in {"d", "x", "y"} else 2
+    value = NUMBER.sub(
+        lambda m: f"{float(m[0]):.{digits}f}".rstrip("0").rstrip("."), value
+    )
     if name == "style":
         value = FONT.sub("var(--fig-font, sans-serif)", value)
     return COLOUR.sub(variable, value)

@@ -36,9 +36,9 @@ def on_files(files, config):
     config.lab_folder = tempfile.TemporaryDirectory(prefix="book-")
     folder = Path(config.lab_folder.name)
     for stem in stems():
-        if records.provenance(RECORDS, stem) is None:
-            continue
-        lab = Lab(stem)
+        lab, made = Lab(stem), records.provenance(RECORDS, stem)
+        if made is None or made["key"] != lab.key(made["device"]):
+            continue  # while serving: the lab is being written, and was not run
         md = Markdown(
             extensions=config.markdown_extensions, extension_configs=config.mdx_configs
         )

@@ -14,7 +14,7 @@ from tools.source import MARKER, cells
 
 ROOT = Path(__file__).parent.parent
 STYLE = ROOT / "tools" / "matplotlibrc"
-FORMAT = 2  # of a record; raise it when the press starts to write another
+FORMAT = 3  # of a record; raise it when the press starts to write another
 IMPORT = re.compile(r"from snippets\.(\w+) import (.+)")
 
 

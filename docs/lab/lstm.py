@@ -1,11 +1,11 @@
 # %% [markdown] lang="zh"
 # # 实验：长短期记忆网络
 #
-# 传送带真的不丢东西吗？这里先算梯度，再让几种网络隔着 60 步噪声回忆一个符号，最后看遗忘门有什么用。凡训练的都用随机种子 0–4，超参数在别的种子上选定。
+# 传送带真的不丢东西吗？这里先算梯度，再让几种网络隔着 59 步噪声回忆一个符号，最后看遗忘门有什么用。凡训练的都用随机种子 0–4，超参数在别的种子上选定。
 # %% [markdown] lang="en"
 # # Lab: long short-term memory
 #
-# Does the conveyor belt really lose nothing? We first compute gradients, then let several networks recall a symbol across 60 steps of noise, and finally see what the forget gate is good for. Whatever is trained uses seeds 0–4; hyper-parameters were chosen on other seeds.
+# Does the conveyor belt really lose nothing? We first compute gradients, then let several networks recall a symbol across 59 steps of noise, and finally see what the forget gate is good for. Whatever is trained uses seeds 0–4; hyper-parameters were chosen on other seeds.
 
 # %%
 import math
@@ -53,19 +53,21 @@ assert belt < 1e-12, f"along the belt the gradient is the product of z_f: {belt}
 print(f"largest difference {belt:.1e}")
 
 # %% [markdown] lang="zh"
-# 现在让 $h$ 的路也通着，量整个雅可比矩阵 $\partial c^T / \partial c^{T-k}$ 的均方根增益。权重是初始值，输入是标准正态噪声。虚线是只看偏置的预言 $\sigma(b)^k$。
+# 现在让 $h$ 的路也通着，量整个雅可比矩阵 $\partial c^T / \partial c^{T-k}$ 的增益，即各奇异值的均方根。权重是初始值，输入是标准正态噪声。虚线是只看偏置的预言 $\sigma(b)^k$，默认一行按 $b = 0$ 算。再把 $W_{hh}$ 乘 0，切断 $h$ 的路，看高出预言的部分从哪里来；最后乘 12，看会不会爆炸，界与循环网络的实验相同：滞后 50 处超过 1000。
 # %% [markdown] lang="en"
-# Now with the path through $h$ open, measure the RMS gain of the whole Jacobian $\partial c^T / \partial c^{T-k}$, at initialisation, for standard normal input. Dashed: what the bias alone predicts, $\sigma(b)^k$.
+# Now with the path through $h$ open, measure the gain of the whole Jacobian $\partial c^T / \partial c^{T-k}$, the root mean square of its singular values, at initialisation, for standard normal input. Dashed: what the bias alone predicts, $\sigma(b)^k$, with $b = 0$ for the default. Then $W_{hh}$ times 0 cuts the path through $h$ and shows where the excess comes from; and times 12 whether it explodes, by the bar of the recurrent network's lab: above 1000 at lag 50.
 
 # %%
-LAGS = 200
+LAGS, EXPLODES, LARGE = 200, 1e3, 12
 BIASES = {"default": None, "b = 1": 1.0, "b = 3": 3.0, "b = 5": 5.0}
 
 
-def gains(forget_bias, seed):
-    """The RMS gain of dc_T/dc_{T-k} for k = 0 ... LAGS - 1."""
+def gains(forget_bias, seed, scale=1):
+    """The RMS gain of dc_T/dc_{T-k} for k = 0 ... LAGS - 1, with scale * W_hh."""
     torch.manual_seed(seed)
     lstm = LSTM(8, 32, forget_bias=forget_bias).to(DEVICE, torch.float64)
+    with torch.no_grad():
+        lstm.weight_hh_l0.mul_(scale)
     x = torch.randn(16, LAGS, 8, dtype=torch.float64).to(DEVICE)
     h = c = x.new_zeros(16, 32)
     cells = []
@@ -80,18 +82,29 @@ def gains(forget_bias, seed):
 gain = {name: [gains(b, seed) for seed in SEEDS] for name, b in BIASES.items()}
 at_50 = {name: [run[50] for run in runs] for name, runs in gain.items()}
 at_199 = {name: [run[199] for run in runs] for name, runs in gain.items()}
-for name, values in at_50.items():
-    b = BIASES[name] or 0.0
-    predicted = (1 / (1 + math.exp(-b))) ** 50
+cut = {name: [gains(b, s, 0)[50] for s in SEEDS] for name, b in BIASES.items()}
+large = [gains(None, seed, LARGE)[50] for seed in SEEDS]
+predicted = {n: (1 / (1 + math.exp(-(b or 0.0)))) ** 50 for n, b in BIASES.items()}
+for name in BIASES:
     print(
-        f"{name:8s} lag 50: {min(values):.1e} to {max(values):.1e},"
-        f" predicted {predicted:.1e}; lag 199: {max(at_199[name]):.1e} at most"
+        f"{name:8s} predicted {predicted[name]:.1e}; lag 50, h cut:"
+        f" {min(cut[name]):.1e} to {max(cut[name]):.1e}; lag 50:"
+        f" {min(at_50[name]):.1e} to {max(at_50[name]):.1e}; lag 199:"
+        f" {min(at_199[name]):.1e} to {max(at_199[name]):.1e}"
     )
+print(f"default with {LARGE} W_hh, lag 50: {min(large):.1e} to {max(large):.1e}")
 assert max(at_50["default"]) < 1e-6, "torch's default vanishes"
 assert max(at_50["b = 1"]) < 1e-2, "a forget bias of 1 is a short memory"
 assert min(at_50["b = 3"]) > 0.1, "a forget bias of 3 still carries at lag 50"
 assert min(at_50["b = 5"]) > 0.5, "a forget bias of 5 carries"
-assert max(at_199["b = 5"]) > 1, "nothing keeps the gain below 1"
+for name in ("b = 1", "b = 3", "b = 5"):
+    ratio = [value / predicted[name] for value in cut[name]]
+    assert min(ratio) > 0.7 and max(ratio) < 1.2, f"{name}: without h, as predicted"
+for name in BIASES:
+    excess = [full / part for full, part in zip(at_50[name], cut[name])]
+    assert min(excess) > 1.3, f"{name}: the path through h adds to the gain"
+assert min(at_199["b = 5"]) > 3 * max(at_50["b = 5"]), "b = 5 keeps growing"
+assert min(large) > 10 * EXPLODES, "large weights explode"
 
 # %%
 fig, ax = plt.subplots()
@@ -110,11 +123,11 @@ fig.savefig("gain.svg")
 # %% [markdown] lang="zh"
 # ## 隔着噪声回忆
 #
-# 第一步给出八个符号之一并打上标记，随后 59 步是噪声，最后一步要说出那个符号。五种网络都是 $H = 32$、每批 32 条、300 步 Adam，学习率各自选好。名字后面写着初始化。RNN 和 GRU 用页上的代码，多个模型并成一批同时训练；LSTM 用 `torch.nn` 的融合内核，测试保证两者相等。
+# 第一步给出八个符号之一并打上标记，随后 59 步是噪声，最后一步要说出那个符号。五种网络都是 $H = 32$、每批 32 条、300 步 Adam，学习率各自选好；低噪声下默认的 LSTM 另给到 600 步，高噪声下正交的 RNN 给到 900 步。名字后面写着初始化。RNN 和 GRU 用页上的代码，多个模型并成一批同时训练；LSTM 用 `torch.nn` 的融合内核，测试保证两者相等。
 # %% [markdown] lang="en"
 # ## Recall across noise
 #
-# The first step gives one of eight symbols, with a mark; 59 steps of noise follow; the last step must name the symbol. All five networks have $H = 32$, batches of 32 and 300 steps of Adam, each with the learning rate that suits it. The initialisation stands beside the name. RNN and GRU are the code of the pages, many models trained as one batch; the LSTM is the fused kernel of `torch.nn`, which the tests prove equal.
+# The first step gives one of eight symbols, with a mark; 59 steps of noise follow; the last step must name the symbol. All five networks have $H = 32$, batches of 32 and 300 steps of Adam, each with the learning rate that suits it; the default LSTM at low noise is also given 600 steps, the orthogonal RNN at high noise 900. The initialisation stands beside the name. RNN and GRU are the code of the pages, many models trained as one batch; the LSTM is the fused kernel of `torch.nn`, which the tests prove equal.
 
 # %%
 from snippets.gru import GRU
@@ -207,9 +220,10 @@ def train(models, noises, seeds, learning_rate, report=(STEPS,)):
 
 # %%
 score, trained = {}, {}
+TWICE = {("RNN orthogonal", HIGH): 3, ("LSTM default", LOW): 2}  # two budgets
 for group in (["RNN default", "RNN orthogonal"], *([n] for n in list(FAMILIES)[2:])):
     runs = [(n, noise, seed) for n in group for noise in (LOW, HIGH) for seed in SEEDS]
-    runs = [run for run in runs if run[:2] != ("RNN orthogonal", HIGH)]  # below
+    runs = [run for run in runs if run[:2] not in TWICE]  # below
     models = []
     for name, _, seed in runs:
         torch.manual_seed(seed)
@@ -220,17 +234,21 @@ for group in (["RNN default", "RNN orthogonal"], *([n] for n in list(FAMILIES)[2
         score.setdefault((name, noise), []).append(value)
         trained.setdefault((name, noise), []).append(model)
 
-# Where the best initialisation fails: two budgets, the second three times the first.
-models = []
-for seed in SEEDS:
-    torch.manual_seed(seed)
-    models.append(Recaller(orthogonal(RNN(9, 32))).to(DEVICE))
-after, patient = train(models, [HIGH] * 5, SEEDS, 3e-3, (STEPS, 3 * STEPS))
-score["RNN orthogonal", HIGH] = after
+# What is said not to learn gets a second budget, two or three times the first.
+patient = {}
+for (name, noise), times in TWICE.items():
+    models = []
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        models.append(Recaller(FAMILIES[name][0]()).to(DEVICE))
+    budgets = STEPS, times * STEPS
+    score[name, noise], patient[name] = train(models, [noise] * 5, SEEDS, 3e-3, budgets)
 
 for (name, noise), values in score.items():
     print(f"{name:15s} noise {noise}: {min(values):.3f} to {max(values):.3f}")
-print(f"RNN orthogonal, noise {HIGH}, {3 * STEPS} updates: at most {max(patient):.3f}")
+for (name, noise), times in TWICE.items():
+    most = max(patient[name])
+    print(f"{name}, noise {noise}, {times * STEPS} updates: at most {most:.3f}")
 
 best_lstm, best_gru = "LSTM f=5 i=-5", "GRU z=5"
 for noise in (LOW, HIGH):
@@ -240,7 +258,8 @@ for noise in (LOW, HIGH):
 assert sum(score["RNN orthogonal", LOW]) / 5 > 0.6, "one line of initialisation"
 assert max(score["RNN orthogonal", LOW]) > 0.9, "one line of initialisation"
 assert max(score["RNN orthogonal", HIGH]) < 0.3, "which noise undoes"
-assert max(patient) < 0.4, "even with three times the updates"
+for name, values in patient.items():
+    assert max(values) < 0.4, f"{name}: not with more updates either"
 assert min(score[best_lstm, LOW]) > 0.9, "LSTM with biases, low noise"
 assert sum(score[best_lstm, HIGH]) / 5 > 0.75, "LSTM with biases, high noise"
 
@@ -298,6 +317,7 @@ for noise in (LOW, HIGH):
     lost = emptied["none", noise] - emptied["h", noise]
     assert abs(lost) < 0.05, "h can be lost: it is taken from c anew"
     assert emptied["both", noise] < 0.3, "what is in neither is gone"
+assert emptied["c", HIGH] < emptied["c", LOW] - 0.1, "noise harms h's copy"
 assert emptied["c", HIGH] < emptied["h", HIGH] - 0.2, "c is the better copy"
 
 # %% [markdown] lang="zh"
@@ -400,13 +420,15 @@ for (gate, budget, steps), values in left.items():
 for steps in (SHORT, LONG):
     for budget in BUDGETS:
         gated, plain = left[True, budget, steps], left[False, budget, steps]
-        assert sum(gated) < sum(plain), f"the gate helps, {budget}, {steps}"
-assert max(left[False, 450, SHORT]) < 0.9, "1997's LSTM does learn, more slowly"
+        assert max(gated) < min(plain), f"the gate helps, {budget}, {steps}"
+    gated, plain = left[True, 450, steps], left[False, 450, steps]
+    assert max(plain) < 0.5, "1997's LSTM learns most of it too"
+    assert sum(plain) > 3 * sum(gated), "but leaves several times the error"
 
 # %% [markdown] lang="zh"
-# 画出一条序列（种子 0，450 次更新）：上面是答案（灰）和两个网络的输出，下面是八个单元的遗忘门，竖线是清零符号。
+# 画出一条序列（种子 0，450 次更新）：上面是答案（灰）和两个网络的输出，下面是八个单元的遗忘门，竖线是清零符号。遗忘门的平均值另取一条 400 步的序列，五个网络都量。
 # %% [markdown] lang="en"
-# One sequence (seed 0, 450 updates): above, the answer (grey) and both outputs; below, the forget gates of the eight units; the vertical lines are resets.
+# One sequence (seed 0, 450 updates): above, the answer (grey) and both outputs; below, the forget gates of the eight units; the vertical lines are resets. The mean of the gates is taken over another sequence, of 400 steps, for all five networks.
 
 
 # %%
@@ -424,15 +446,31 @@ def gates(lstm, x):
     return torch.stack(found, 1)
 
 
+def forget_gates(seed, x):
+    """z_f (T, H) of one trained network, read by the page's LSTM."""
+    lstm = LSTM(2, UNITS).to(DEVICE)
+    lstm.load_state_dict(summers[True][seed][1].state_dict())
+    return gates(lstm, x)[1]
+
+
 x, y = running_sum(1, 60, torch.Generator().manual_seed(40_003))
 resets = x[0, :, 1].nonzero()[:, 0].tolist()
-lstm = LSTM(2, UNITS).to(DEVICE)
-lstm.load_state_dict(summers[True][0][1].state_dict())
-z_f = gates(lstm, x)[1]
-at_reset = z_f[resets].mean().item()
-elsewhere = z_f[[t for t in range(60) if t not in resets]].mean().item()
-print(f"z_f at a reset {at_reset:.2f}, elsewhere {elsewhere:.2f}")
-assert at_reset < elsewhere - 0.15, "the forget gates close at a reset"
+z_f = forget_gates(0, x)
+drop = z_f[x[0, :, 1] == 0].mean(0) - z_f[resets].mean(0)  # of each unit
+falling = int((drop > 0.2).sum())
+print(f"drawn: {falling} of {UNITS} gates fall by more than 0.2 at a reset")
+print("each unit falls by", *[f"{unit:.2f}" for unit in drop.tolist()])
+assert UNITS / 2 < falling < UNITS, "most forget gates fall, not all"
+
+longer, _ = running_sum(1, LONG, torch.Generator().manual_seed(40_000))
+at_reset, elsewhere = [], []
+for seed in SEEDS:
+    found, is_reset = forget_gates(seed, longer), longer[0, :, 1] == 1
+    at_reset.append(found[is_reset].mean().item())
+    elsewhere.append(found[~is_reset].mean().item())
+    print(f"seed {seed}: at a reset {at_reset[-1]:.2f}, elsewhere {elsewhere[-1]:.2f}")
+fall = [high - low for low, high in zip(at_reset, elsewhere)]
+assert min(fall) > 0.15, "the forget gates close at a reset, in every network"
 
 # %%
 fig, (top, low) = plt.subplots(2, 1, sharex=True, figsize=(5.2, 3.6))
@@ -513,16 +551,24 @@ results = {
     "chance": 1 / 8,
     "noise_open": open_belt,
     "noise_shut": shut_belt,
-    "recall_rnn_orthogonal_high_3x": float(max(patient)),
-    "gate_at_reset": at_reset,
-    "gate_elsewhere": elsewhere,
+    "recall_rnn_orthogonal_high_3x": float(max(patient["RNN orthogonal"])),
+    "recall_lstm_low_2x": float(max(patient["LSTM default"])),
+    "gate_at_reset": mean(at_reset),
+    "gate_elsewhere": mean(elsewhere),
+    "gates_falling": falling,
+    "recall_lag": LAG - 1,
+    "explodes": EXPLODES,
+    "large": LARGE,
+    "gain_large_low": float(min(large)),
 }
 for key, name in zip(("default", "b1", "b3", "b5"), BIASES):
-    keep = 1 / (1 + math.exp(-(BIASES[name] or 0.0)))
     results[f"gain_{key}_low"] = float(min(at_50[name]))
     results[f"gain_{key}_high"] = float(max(at_50[name]))
-    results[f"gain_{key}_predicted"] = keep**50
-    results[f"gain_{key}_far"] = float(max(at_199[name]))
+    results[f"gain_{key}_predicted"] = predicted[name]
+    results[f"gain_{key}_cut_low"] = float(min(cut[name]))
+    results[f"gain_{key}_cut_high"] = float(max(cut[name]))
+    results[f"gain_{key}_far_low"] = float(min(at_199[name]))
+    results[f"gain_{key}_far_high"] = float(max(at_199[name]))
 keys = "rnn", "rnn_orthogonal", "lstm", "lstm_bias", "gru_bias"
 for key, name in zip(keys, FAMILIES):
     for level, noise in (("low", LOW), ("high", HIGH)):
@@ -540,7 +586,12 @@ results |= {
     "claim_vanishing_solved": verdict(
         min(at_50["default"]) > 0.1, min(at_50["b = 5"]) > 0.1
     ),
-    "claim_no_explosion": verdict(max(at_199["b = 5"]) <= 1, False),
+    # the gain stays below the bar: at every start, or at the usual ones?
+    "claim_no_explosion": verdict(
+        max(*large, *sum(at_50.values(), [])) < EXPLODES,
+        max(sum(at_50.values(), [])) < EXPLODES,
+    ),
+    # long sequences, read as long lags: by default, or with the biases set?
     "claim_long_sequences": verdict(
         min(score["LSTM default", LOW]) > 0.9,
         min(score[best_lstm, LOW]) > 0.9,
@@ -551,10 +602,6 @@ results |= {
     "claim_short_term": verdict(
         emptied["c", LOW] < 0.3 and emptied["c", HIGH] < 0.3,
         emptied["c", HIGH] < emptied["h", HIGH] - 0.2,
-    ),
-    # without a forget gate nothing is unlearnt: no length, no budget?
-    "claim_1997_cannot_forget": verdict(
-        min(left[False, 450, SHORT]) > 0.9, min(left[False, 150, SHORT]) > 0.9
     ),
 }
 assert all(math.isfinite(v) for v in results.values() if not isinstance(v, str))

@@ -1,0 +1,160 @@
+"""Attention: compare a query with keys, average the values by the match.
+
+Source: Bahdanau et al. 2015, "Neural Machine Translation by Jointly Learning
+    to Align and Translate" (arXiv 1409.0473): additive scores; Vaswani et al.
+    2017, "Attention Is All You Need" (arXiv 1706.03762): scaled dot products
+    (eq. 1) and heads. Parameter names are those of torch.nn.MultiheadAttention.
+Axes: B batch, T time, S source time, D model width, A heads, I input,
+    H hidden, C channels.
+Run: python attention.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:softmax]
+def masked_softmax(scores, mask=None):
+    """Softmax over what `mask` keeps (True); zeros where it keeps nothing.
+
+    Shape:
+        scores: (B, T, S)
+        mask: (B, T, S)
+        -> (B, T, S)
+    """
+    if mask is None:
+        return scores.softmax(-1)
+    if mask.dtype != torch.bool or mask.ndim not in (2, scores.ndim):
+        rule = f"boolean, True = keep, (T, S) or with {scores.ndim} axes"
+        got = f"{mask.dtype} {tuple(mask.shape)}"
+        raise ValueError(f"mask must be {rule}, got {got}")
+    lowest = torch.finfo(scores.dtype).min
+    return scores.masked_fill(~mask, lowest).softmax(-1) * mask
+    # --8<-- [end:softmax]
+
+
+# --8<-- [start:cell]
+def attention(query, key, value, mask=None):
+    """Scaled dot-product attention; heads may be one more axis in front.
+
+    Shape:
+        query: (B, T, D)
+        key: (B, S, D)
+        value: (B, S, C)
+        mask: (B, T, S)
+        -> (B, T, C), (B, T, S)
+    """
+    # --8<-- [start:step]
+    scores = query @ key.mT / query.shape[-1] ** 0.5  # (B, T, S)
+    weights = masked_softmax(scores, mask)  # (B, T, S)
+    out = weights @ value  # (B, T, C)
+    # --8<-- [end:step]
+    return out, weights
+    # --8<-- [end:cell]
+
+
+# --8<-- [start:additive]
+class AdditiveAttention(nn.Module):
+    """Attention whose scores come from a small network, as Bahdanau's."""
+
+    def __init__(self, query_size: int, key_size: int, hidden_size: int):
+        super().__init__()
+        self.W_q = nn.Linear(query_size, hidden_size, bias=False)
+        self.W_k = nn.Linear(key_size, hidden_size, bias=False)
+        self.w = nn.Linear(hidden_size, 1, bias=False)
+
+    def forward(self, query, key, value, mask=None):
+        """Average the values by additive scores.
+
+        Shape:
+            query: (B, T, I)
+            key: (B, S, D)
+            value: (B, S, C)
+            mask: (B, T, S)
+            -> (B, T, C), (B, T, S)
+        """
+        # --8<-- [start:additive-step]
+        q, k = self.W_q(query).unsqueeze(2), self.W_k(key).unsqueeze(1)
+        scores = self.w(torch.tanh(q + k)).squeeze(3)  # (B, T, S)
+        # --8<-- [end:additive-step]
+        weights = masked_softmax(scores, mask)
+        return weights @ value, weights
+        # --8<-- [end:additive]
+
+
+# --8<-- [start:heads]
+class MultiHeadAttention(nn.Module):
+    """Takes the state_dict of nn.MultiheadAttention(D, A)."""
+
+    def __init__(self, embed_dim: int, num_heads: int):
+        super().__init__()
+        D, self.num_heads = embed_dim, num_heads
+        if num_heads < 1 or D % num_heads:
+            raise ValueError(f"num_heads must divide {D}, got {num_heads}")
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * D, D))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * D))
+        self.out_proj = nn.Linear(D, D)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query, key, value, mask=None):
+        """Attend in A heads, each in a part of the width.
+
+        Shape:
+            query: (B, T, D)
+            key: (B, S, D)
+            value: (B, S, D)
+            mask: (B, A, T, S)
+            -> (B, T, D), (B, A, T, S)
+        """
+        # --8<-- [start:heads-step]
+        W, b = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        x = map(nn.functional.linear, (query, key, value), W, b)
+        split = nn.Unflatten(2, (self.num_heads, -1))
+        q, k, v = (split(x_).transpose(1, 2) for x_ in x)  # (B, A, T, D/A)
+        out, weights = attention(q, k, v, mask)  # (B, A, T, D/A), (B, A, T, S)
+        out = self.out_proj(out.transpose(1, 2).flatten(2))  # (B, T, D)
+        # --8<-- [end:heads-step]
+        return out, weights
+        # --8<-- [end:heads]
+
+
+# --8<-- [start:data]
+def flipped(batch_size: int, steps: int, generator: torch.Generator):
+    """Digits, and the same digits from last to first.
+
+    Shape:
+        -> (B, T), (B, T)
+    """
+    digits = torch.randint(10, (batch_size, steps), generator=generator)
+    return digits, digits.flip(1)
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 150, seed: int = 0, device=None) -> list[float]:
+    """Reverse 12 digits with one layer of attention; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    token, place = nn.Embedding(10, 64), nn.Embedding(12, 64)
+    heads, readout = MultiHeadAttention(64, 4), nn.Linear(64, 10)
+    model = nn.ModuleList([token, place, heads, readout]).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    losses = []
+    for _ in range(steps):
+        x, y = (a.to(device) for a in flipped(64, 12, generator))
+        out, weights = heads(*[token(x) + place.weight] * 3)
+        loss = nn.functional.cross_entropy(readout(out).mT, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    mirrored = weights.flip(-1).diagonal(dim1=-2, dim2=-1).mean()
+    print(f"loss {losses[-1]:.4f}, weight on the mirrored digit {mirrored:.2f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
