@@ -24,7 +24,7 @@ def masked_softmax(scores, mask=None):
     """
     if mask is None:
         return scores.softmax(-1)
-    if mask.dtype != torch.bool or mask.ndim not in (2, scores.ndim):
+    if mask.dtype != torch.bool or mask.ndim not in {2, scores.ndim}:
         rule = f"boolean, True = keep, (T, S) or with {scores.ndim} axes"
         got = f"{mask.dtype} {tuple(mask.shape)}"
         raise ValueError(f"mask must be {rule}, got {got}")
