@@ -96,6 +96,7 @@ def execute(lab: Lab, folder: Path, device: str, limit: float):
         timeout=None,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         on_cell_executed=collect,

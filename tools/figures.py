@@ -24,6 +24,8 @@ PALETTE = {
 REFERENCE = re.compile(r"[\"(]#([^\")]+)[\")]")
 SPACES = re.compile(r"\s+")
 NUMBER = re.compile(r"-?\d+\.\d{2,}")
+CURVE = re.compile(r"[CQ]")
+LINE = re.compile(r"(?<=\d)\s+L\s+")
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 FONT = re.compile(r"(?:'[^']+'|sans-serif)(?:, ?(?:'[^']+'|[\w-]+))*")
 
@@ -96,6 +98,8 @@ def attribute(name: str, value: str, prefix: str) -> str:
     value = NUMBER.sub(
         lambda m: f"{float(m[0]):.{digits}f}".rstrip("0").rstrip("."), value
     )
+    if name == "d" and not CURVE.search(value):
+        value = LINE.sub(" ", value).strip()  # after a point, a point is a line's end
     if name == "style":
         value = FONT.sub("var(--fig-font, sans-serif)", value)
     return COLOUR.sub(variable, value)

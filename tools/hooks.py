@@ -1,11 +1,9 @@
 """Hooks of MkDocs, few and thin: lab pages, the other language, the maths font."""
 
-import re
 import tempfile
 from pathlib import Path
 
 import nbformat
-from bs4 import BeautifulSoup
 from markdown import Markdown
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
@@ -14,18 +12,11 @@ from mkdocs.structure.files import File
 from mkdocs.structure.toc import get_toc
 from mkdocs.utils import get_relative_url
 
-from tools import mathfont, notebooks, records
+from tools import labpage, mathfont, notebooks, records
 from tools.lab import ROOT, Lab, stems
 
 RECORDS = ROOT / "build" / "labs"
 LANGUAGES = {"zh": "中文", "en": "English"}
-# A lab page must stay small. Code: no markup for what has the plain colour.
-# Figures: no fallback colours and fonts, the page sets them.
-LIGHTER = {
-    re.compile(r'<span(?: class="(?:[npwo]|ow|si|sa|bp)")?>([^<]*)</span>'): r"\1",
-    re.compile(r"var\((--fig-[\w-]+), [^()]*\)"): r"var(\1)",
-    re.compile(r"(?:; )?font-family: var\(--fig-font\)"): "",
-}
 contents = {}  # table of contents of each lab page, by (language, path)
 
 
@@ -65,8 +56,18 @@ def on_nav(nav, config, files):
             section.title = config.extra["sections"].get(section.title, section.title)
 
 
+@event_priority(-100)  # after mkdocs-jupyter has set how a notebook is rendered
+def on_pre_page(page, config, files):
+    """Convert a notebook only when it has changed."""
+    key = config.theme["language"], page.file.src_uri
+    if key in contents:
+        page.render = labpage.remembered(
+            page, ROOT / "build" / "pages" / "-".join(key).replace("/", "-")
+        )
+
+
 def on_page_content(content, page, config, files):
-    """Keep of a notebook page what a reader wants: prose, code, outputs."""
+    """Give a lab page its contents and its place in the search."""
     path = page.file.src_uri
     if path.removesuffix(".md") in stems():
         page.meta["search"] = {"boost": 3}  # what teaches a thing before what lists it
@@ -77,26 +78,6 @@ def on_page_content(content, page, config, files):
     page.title = tokens[0]["name"]
     # a heading counts 1000 times what text does: still, the page itself comes first
     page.meta["search"] = {"boost": 0.0005}
-    # before it stand 600 KB of styles and scripts
-    notebook = content[content.index('<div class="jupyter-wrapper">') :]
-    for heavy, light in LIGHTER.items():
-        notebook = heavy.sub(light, notebook)
-    soup = BeautifulSoup(notebook, "html.parser")
-    parts = []
-    for cell in soup.select("div.lab-prose, div[id^='cell-id=']"):
-        if "lab-prose" in cell["class"]:
-            parts.append(cell.decode_contents())
-            continue
-        code = cell.select_one(".highlight-ipynb pre").decode_contents()
-        parts.append(f'<div class="highlight"><pre><code>{code}</code></pre></div>')
-        for output in cell.select(".jp-OutputArea-output"):
-            if figure := output.select_one(".lab-figure"):
-                parts.append(str(figure))
-            else:
-                text = output.select_one("pre").decode_contents()
-                scroll = 'class="lab-output" tabindex="0"'
-                parts.append(f"<div {scroll}><pre>{text}</pre></div>")
-    return "\n".join(parts)
 
 
 def on_page_context(context, page, config, nav):

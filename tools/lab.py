@@ -14,7 +14,7 @@ from tools.source import MARKER, cells
 
 ROOT = Path(__file__).parent.parent
 STYLE = ROOT / "tools" / "matplotlibrc"
-FORMAT = 3  # of a record; raise it when the press starts to write another
+FORMAT = 4  # of a record; raise it when the press starts to write another
 IMPORT = re.compile(r"from snippets\.(\w+) import (.+)")
 
 
@@ -25,6 +25,7 @@ class Part:
     text: str
     line: int
     language: str | None = None
+    snippet: str | None = None  # the stem, if the cell is an inlined snippet
 
 
 def runnable(source: str) -> str:
@@ -60,7 +61,8 @@ class Lab:
             rest = []
             for number, line in enumerate(cell.lines, cell.line):
                 if found := IMPORT.fullmatch(line):
-                    parts.append(Part(runnable(self.snippet(found[1])), number))
+                    text = runnable(self.snippet(found[1]))
+                    parts.append(Part(text, number, snippet=found[1]))
                 else:
                     rest.append(line)
             if code := without_markers(rest):

@@ -1,13 +1,14 @@
 """Notebooks from a record and the current prose: one to read here, one to keep."""
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 
 import nbformat
 from markdown import Markdown
 from nbformat import NotebookNode
 
-from tools.lab import Lab
+from tools.lab import Lab, Part
 from tools.numbers import fill
 
 BREAK = "<!-- next cell -->"
@@ -43,7 +44,10 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
     prose = [part.text for part in lab.parts if part.language == language]
     pages = iter(md.convert(f"\n\n{BREAK}\n\n".join(prose)).split(BREAK))
     for n, part in enumerate(lab.parts):
-        if part.language is None:
+        if part.snippet:
+            next(executed)
+            notebook.cells.append(raw(f"snippet-{n}", inlined(part, lab.stem)))
+        elif part.language is None:
             cell = next(executed)
             for output in cell.outputs:
                 # nbconvert would hide a figure in an <img>, where the scheme ends
@@ -53,10 +57,23 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
                     output.data["text/html"] = figure
             notebook.cells.append(cell)
         elif part.language == language:
-            cell = nbformat.v4.new_raw_cell(
-                f'<div class="lab-prose">{next(pages)}</div>',
-                id=f"prose-{n}",
-                metadata={"raw_mimetype": "text/html"},
-            )
-            notebook.cells.append(cell)
+            notebook.cells.append(raw(f"prose-{n}", next(pages)))
     return notebook
+
+
+def raw(name: str, text: str) -> NotebookNode:
+    """A cell of HTML, which nbconvert leaves as it is."""
+    text, html_cell = (
+        f'<div class="lab-prose">{text}</div>',
+        {"raw_mimetype": "text/html"},
+    )
+    return nbformat.v4.new_raw_cell(text, id=name, metadata=html_cell)
+
+
+def inlined(part: Part, stem: str) -> str:
+    """The lab's own snippet, folded; of another, where it is explained."""
+    name = f"<code>snippets/{part.snippet}.py</code>"
+    if part.snippet != stem:
+        return f'<p><a href="../../{part.snippet}/#code">{name}</a></p>'
+    code = f'<div class="highlight"><pre><code>{escape(part.text)}\n</code></pre></div>'
+    return f'<details class="lab-snippet"><summary>{name}</summary>{code}</details>'

@@ -210,11 +210,12 @@ def shown(curve, ax, color, label, every=4):
 fig, ax = plt.subplots()
 FAN = {"RNN 3Q": "C3", "ReLU RNN, I": "C2", "RNN Q": "C1", "RNN default": "C0"}
 for name, color in FAN.items():
-    shown(curves[name][:, :101], ax, color, name, every=2)
+    shown(curves[name][:, :101], ax, color, name, every=5)
 ax.axhline(1, color="black", lw=0.8)
 ax.set(yscale="log", ylim=(1e-20, 1e14), xlim=(0, 100), xlabel="$k$", ylabel="gain")
 ax.set_yticks([1e-20, 1e-15, 1e-10, 1e-5, 1, 1e5, 1e10])
 ax.legend(loc="lower left", fontsize=9)
+ax.minorticks_off()
 fig.savefig("rnn.svg")
 
 # %%
@@ -228,12 +229,13 @@ PATHS = {
     "LSTM 1": "C0",
 }
 for name, color in PATHS.items():
-    shown(curves[name], ax, color, name)
+    shown(curves[name], ax, color, name, every=8)
 ax.axvline(wall, color="C5", lw=1, ls=":")
 ax.axhline(1, color="black", lw=0.8)
 ax.set(yscale="log", ylim=(1e-8, 1e4), xlim=(0, LAGS), xlabel="$k$", ylabel="gain")
 ax.set_yticks([1e-8, 1e-6, 1e-4, 1e-2, 1, 1e2, 1e4])
 ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=3, fontsize=9)
+ax.minorticks_off()
 fig.savefig("paths.svg")
 
 # %% [markdown] lang="zh"
@@ -481,13 +483,14 @@ fig, ax = plt.subplots()
 SHOWN = {("none", 0.3): "C3", ("none", 0.01): "gray", ("norm", 0.3): "C0"}
 SHOWN |= {("value", 0.3): "C2"}
 for (way, rate), color in SHOWN.items():
-    smooth = traces[way, rate].view(-1, 10, len(SEEDS)).mean(1)
+    smooth = traces[way, rate].view(-1, 20, len(SEEDS)).mean(1)
     for run_ in smooth.T:
-        ax.plot(range(10, 301, 10), run_, color=color, lw=0.8, alpha=0.6)
+        ax.plot(range(20, 301, 20), run_, color=color, lw=0.8, alpha=0.6)
     ax.plot([], [], color=color, label=f"{way}, {rate}")
 ax.axhline(math.log(2), color="black", lw=0.8, ls="--")
 ax.set(yscale="log", ylim=(1e-3, 5), xlim=(0, 300), xlabel="step", ylabel="loss")
 ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2, fontsize=9)
+ax.minorticks_off()
 fig.savefig("clip.svg")
 
 # %% [markdown] lang="zh"

@@ -1,0 +1,67 @@
+"""The HTML of a lab page: what a reader wants of what nbconvert makes."""
+
+import hashlib
+import os
+import re
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from bs4 import BeautifulSoup
+from mkdocs.structure.pages import Page
+
+# A lab page must stay small. Code: no markup for what has the plain colour.
+# Figures: no fallback colours and fonts, the page sets them.
+LIGHTER = {
+    re.compile(r'<span(?: class="(?:[npwo]|ow|si|sa|bp)")?>([^<]*)</span>'): r"\1",
+    re.compile(r"var\((--fig-[\w-]+), [^()]*\)"): r"var(\1)",
+    re.compile(r"(?:; )?font-family: var\(--fig-font\)"): "",
+}
+
+
+def clean(html: str) -> str:
+    """Keep prose, code and outputs."""
+    # before it stand 600 KB of styles and scripts
+    notebook = html[html.index('<div class="jupyter-wrapper">') :]
+    for heavy, light in LIGHTER.items():
+        notebook = heavy.sub(light, notebook)
+    soup = BeautifulSoup(notebook, "html.parser")
+    parts = []
+    for cell in soup.select("div.lab-prose, div[id^='cell-id=']"):
+        if "lab-prose" in cell["class"]:
+            parts.append(cell.decode_contents())
+            continue
+        code = cell.select_one(".highlight-ipynb pre").decode_contents()
+        parts.append(f'<div class="highlight"><pre><code>{code}</code></pre></div>')
+        for output in cell.select(".jp-OutputArea-output"):
+            if figure := output.select_one(".lab-figure"):
+                parts.append(str(figure))
+            else:
+                text = output.select_one("pre").decode_contents()
+                scroll = 'class="lab-output" tabindex="0"'
+                parts.append(f"<div {scroll}><pre>{text}</pre></div>")
+    return "\n".join(parts)
+
+
+def remembered(page: Page, place: Path):
+    """How to render the page: from `place`, if the same notebook was there before.
+
+    The notebook holds all that the page shows, so its hash is enough of a key.
+    """
+    parts = [Path(page.file.abs_src_path).read_bytes(), Path(__file__).read_bytes()]
+    parts += [version(name).encode() for name in ("mkdocs-jupyter", "nbconvert")]
+    key = f"<!-- {hashlib.sha256(b'|'.join(parts)).hexdigest()} -->\n"
+    convert = page.render
+
+    def render(config, files):
+        if place.is_file() and (known := place.read_text("utf-8")).startswith(key):
+            page.content = known.removeprefix(key)
+            return
+        convert(config, files)
+        page.content = clean(page.content)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:
+            file.write(key + page.content)
+        os.replace(file.name, place)
+
+    return render
