@@ -275,7 +275,7 @@ LABS = {
     "colour": (
         "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n"
         "ax.plot([1, 2], color='#123456')\nfig.savefig('a.svg')\nresults = {'a': 1}",
-        "a.svg: #123456: use C0",
+        "a.svg: colour #123456: use C0",
     ),
 }
 
@@ -349,7 +349,7 @@ BAD = {
     ),
     "broken link": (in_both("(index.md#words)", "(notions.md)"), "notions.md"),
     "broken anchor": (in_both("index.md#words", "index.md#word"), "#word"),
-    "failing lab": (append("docs/lab/echo.py", "1 / 0\n"), "docs/lab/echo.py:"),
+    "failing lab": (append("docs/lab/echo.py", "# %%\n1 / 0\n"), "docs/lab/echo.py:"),
 }
 
 
