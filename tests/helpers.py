@@ -2,8 +2,12 @@
 
 import inspect
 import re
+from collections import Counter
 
 import torch
+
+# (B, T, I, H)
+SIZES = [(3, 7, 2, 5), (1, 4, 3, 5), (4, 1, 3, 2), (2, 200, 3, 7), (1, 1, 1, 1)]
 
 SHAPE = re.compile(r"\(([^()]*)\)")
 AXIS = re.compile(r"(\d*)([A-Z]?)")  # 3, H, 4H
@@ -138,3 +142,126 @@ def run(module, x, state, layers=False):
     found |= {f"gradient of input {i}": t.grad for i, t in enumerate(leaves)}
     parameters = module.named_parameters()
     return found | {f"gradient of {name}": p.grad for name, p in parameters}
+
+
+# What every recurrent model of the book has to do; `cls` is its class.
+
+
+def wide(module):
+    """Random weights large enough that gates and tanh bend."""
+    generator = torch.Generator().manual_seed(2)
+    for p in module.parameters():
+        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
+    return module
+
+
+def draw(device, *shape):
+    return torch.randn(*shape, dtype=torch.float64).to(device)
+
+
+def refuses(message, function, *args):
+    """The call is a ValueError that says exactly this."""
+    try:
+        function(*args)
+    except ValueError as error:
+        if str(error) != message:
+            raise AssertionError(f"said {str(error)!r}, not {message!r}") from None
+    else:
+        raise AssertionError(f"accepted what must be refused with {message!r}")
+
+
+def check_refusals(cls, device, *states):
+    """A model (3, 5) refuses other inputs, and any other shape of each state."""
+    model, x = cls(3, 5).to(device), torch.zeros(2, 4, 3, device=device)
+    for shape in [(4, 3), (2, 4, 3, 1), (2, 0, 3), (0, 4, 3), (2, 4, 2), (2, 4, 4)]:
+        rule = f"x must be (B, T, 3) with B, T >= 1, got {shape}"
+        refuses(rule, model, torch.zeros(shape, device=device))
+    for name in states:
+        for shape in [(2, 6), (2, 4), (1, 5), (3, 5), (5,), (1, 2, 5)]:
+            sizes = [shape if state == name else (2, 5) for state in states]
+            given = tuple(torch.zeros(size, device=device) for size in sizes)
+            given = given if len(given) > 1 else given[0]
+            refuses(f"{name} must be (2, 5), got {shape}", model, x, given)
+
+
+def check_free_axes(check_shape):
+    """check_shape takes any size for a letter, and its rule names the letters only."""
+    check_shape("x", torch.zeros(1, 5), "B", 5)
+    rule = "x must be (B, 5) with B >= 1, got (2, 4)"
+    refuses(rule, check_shape, "x", torch.zeros(2, 4), "B", 5)
+
+
+def check_start(cls, twin):
+    """The same seed gives the initial weights of the twin, under its names."""
+    torch.manual_seed(1)
+    ours = cls(3, 7).state_dict()
+    torch.manual_seed(1)
+    theirs = twin(3, 7, batch_first=True).state_dict()
+    if list(ours) != list(theirs):
+        raise AssertionError(f"{list(ours)} against {list(theirs)}")
+    for name, value in theirs.items():
+        if not torch.equal(ours[name], value):
+            raise AssertionError(f"{name} starts from other values")
+
+
+def check_default_state(cls, device, states=1):
+    """No state means zeros."""
+    model, x = wide(cls(3, 5)).to(device), torch.randn(2, 4, 3).to(device)
+    zeros = (torch.zeros(2, 5, device=device),) * states
+    zeros = zeros if states > 1 else zeros[0]
+    if not torch.equal(model(x)[0], model(x, zeros)[0]):
+        raise AssertionError("no state is not the state 0")
+
+
+def check_causal(cls, device):
+    """A step sees itself and every step before it, and nothing later."""
+    model, x = wide(cls(3, 5)).to(device), torch.randn(2, 9, 3).to(device)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(model(x)[0][:, 4].square().sum(), x)
+    seen = (gradient != 0).any(2).any(0).tolist()
+    if seen != [True] * 5 + [False] * 4:
+        raise AssertionError(f"step 4 sees {[t for t, s in enumerate(seen) if s]}")
+
+
+def check_batch(cls, device):
+    """Examples of a batch do not mix."""
+    model, x = wide(cls(3, 5)).to(device), torch.randn(4, 5, 3).to(device)
+    assert_close_scaled(model(x)[0], model(x.flip(0))[0].flip(0), 1e-5, "flipped")
+
+
+def check_gradients(cls, device, states=1):
+    """A gradient reaches every number of every parameter."""
+    model, x = cls(3, 5).to(device), torch.randn(2, 4, 3).to(device)
+    given = tuple(torch.randn(2, 5).to(device) for _ in range(states))
+    out = model(x, given if states > 1 else given[0])[0]
+    out.square().sum().backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is None or not (parameter.grad != 0).all():
+            raise AssertionError(f"no gradient reaches all of {name}")
+
+
+def check_graph(cls):
+    """Backward nodes grow by a fixed number a step; none writes a whole sequence."""
+    model = cls(3, 5)
+    graphs = [graph(model(torch.randn(2, T, 3))[0]) for T in (10, 20, 40)]
+    ten, twenty, forty = (sum(nodes.values()) for nodes in graphs)
+    if forty - twenty != 2 * (twenty - ten):
+        raise AssertionError(f"{ten}, {twenty}, {forty} nodes at 10, 20, 40 steps")
+    # x[:, t] would be a SelectBackward that writes all T steps, T times
+    for nodes in graphs:
+        if nodes["UnbindBackward0"] != 1 or "SelectBackward0" in nodes:
+            raise AssertionError(f"one unbind and no select, got {dict(nodes)}")
+        if "SliceBackward0" in nodes:
+            raise AssertionError(f"no slices, got {dict(nodes)}")
+    return graphs
+
+
+def graph(tensor):
+    """How many autograd nodes of each kind a backward pass visits."""
+    seen, waiting = set(), [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [parent for parent, _ in node.next_functions]
+    return Counter(type(node).__name__ for node in seen)

@@ -1,25 +1,29 @@
 """GRU against nn.GRU, GRUCho2014 against its equations written out, and each other."""
 
-from collections import Counter
-
 import pytest
 import torch
 from torch import nn
 
 from snippets.gru import GRU, GRUCho2014, adding, check_shape, main
-from tests.helpers import assert_close_scaled, check_shapes, compare_with_twin, run
+from tests.helpers import (
+    SIZES,
+    assert_close_scaled,
+    check_batch,
+    check_causal,
+    check_default_state,
+    check_free_axes,
+    check_gradients,
+    check_graph,
+    check_refusals,
+    check_shapes,
+    check_start,
+    compare_with_twin,
+    draw,
+    run,
+    wide,
+)
 
 BOTH = pytest.mark.parametrize("cls", [GRU, GRUCho2014])
-# (B, T, I, H)
-SIZES = [(3, 7, 2, 5), (1, 4, 3, 5), (4, 1, 3, 2), (2, 200, 3, 7), (1, 1, 1, 1)]
-
-
-def wide(module):
-    """Random weights large enough that both gates and the tanh bend."""
-    generator = torch.Generator().manual_seed(2)
-    for p in module.parameters():
-        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
-    return module
 
 
 def pair(device, input_size=3, hidden_size=5):
@@ -29,10 +33,6 @@ def pair(device, input_size=3, hidden_size=5):
     paper_form = GRUCho2014(input_size, hidden_size).to(like)
     paper_form.load_state_dict(torch_form.state_dict())
     return torch_form, paper_form
-
-
-def draw(device, *shape):
-    return torch.randn(*shape, dtype=torch.float64).to(device)
 
 
 # Shapes and errors
@@ -62,36 +62,12 @@ def test_adding_marks_two_and_answers_their_sum():
 
 
 @BOTH
-@pytest.mark.parametrize(
-    "x_shape, h_shape, message",
-    [
-        ((4, 3), None, "x must be (B, T, 3) with B, T >= 1, got (4, 3)"),
-        ((2, 4, 3, 1), None, "x must be (B, T, 3) with B, T >= 1, got (2, 4, 3, 1)"),
-        ((2, 0, 3), None, "x must be (B, T, 3) with B, T >= 1, got (2, 0, 3)"),
-        ((0, 4, 3), None, "x must be (B, T, 3) with B, T >= 1, got (0, 4, 3)"),
-        ((2, 4, 2), None, "x must be (B, T, 3) with B, T >= 1, got (2, 4, 2)"),
-        ((2, 4, 4), None, "x must be (B, T, 3) with B, T >= 1, got (2, 4, 4)"),
-        ((2, 4, 3), (2, 6), "h must be (2, 5), got (2, 6)"),
-        ((2, 4, 3), (2, 4), "h must be (2, 5), got (2, 4)"),
-        ((2, 4, 3), (1, 5), "h must be (2, 5), got (1, 5)"),
-        ((2, 4, 3), (3, 5), "h must be (2, 5), got (3, 5)"),
-        ((2, 4, 3), (5,), "h must be (2, 5), got (5,)"),
-        ((2, 4, 3), (1, 2, 5), "h must be (2, 5), got (1, 2, 5)"),
-    ],
-)
-def test_wrong_shapes_are_refused(cls, x_shape, h_shape, message, device):
-    x = torch.zeros(x_shape, device=device)
-    h = None if h_shape is None else torch.zeros(h_shape, device=device)
-    with pytest.raises(ValueError) as caught:
-        cls(3, 5).to(device)(x, h)
-    assert str(caught.value) == message
+def test_wrong_shapes_are_refused(cls, device):
+    check_refusals(cls, device, "h")
 
 
 def test_check_shape_names_only_the_free_axes():
-    check_shape("x", torch.zeros(1, 5), "B", 5)
-    with pytest.raises(ValueError) as caught:
-        check_shape("x", torch.zeros(2, 4), "B", 5)
-    assert str(caught.value) == "x must be (B, 5) with B >= 1, got (2, 4)"
+    check_free_axes(check_shape)
 
 
 # GRU is nn.GRU
@@ -113,12 +89,7 @@ def test_equal_to_torch_far_from_zero(device):
 
 @BOTH
 def test_same_seed_same_initial_weights_as_torch(cls):
-    torch.manual_seed(1)
-    ours = cls(3, 7).state_dict()
-    torch.manual_seed(1)
-    twin = nn.GRU(3, 7, batch_first=True).state_dict()
-    assert list(ours) == list(twin)
-    assert all(torch.equal(ours[name], twin[name]) for name in twin)
+    check_start(cls, nn.GRU)
 
 
 @BOTH
@@ -130,10 +101,7 @@ def test_three_times_the_parameters_of_an_rnn(cls):
 
 @BOTH
 def test_no_state_means_zeros(cls, device):
-    model = wide(cls(3, 5)).to(device)
-    x = torch.randn(2, 4, 3).to(device)
-    zeros = torch.zeros(2, 5, device=device)
-    assert torch.equal(model(x)[0], model(x, zeros)[0])
+    check_default_state(cls, device)
 
 
 # GRUCho2014 is what the paper prints
@@ -248,53 +216,22 @@ def test_negating_z_gives_the_rule_of_the_note(form, device):
 
 @BOTH
 def test_no_step_sees_the_future(cls, device):
-    model = wide(cls(3, 5)).to(device)
-    x = torch.randn(2, 9, 3).to(device).requires_grad_()
-    out = model(x)[0]
-    (gradient,) = torch.autograd.grad(out[:, 4].square().sum(), x)
-    seen = gradient.abs().sum((0, 2))
-    assert (seen[5:] == 0).all() and (seen[:5] > 0).all()
+    check_causal(cls, device)
 
 
 @BOTH
 def test_examples_of_a_batch_do_not_mix(cls, device):
-    model = wide(cls(3, 5)).to(device)
-    x = torch.randn(4, 5, 3).to(device)
-    swapped = model(x.flip(0))[0].flip(0)
-    assert_close_scaled(model(x)[0], swapped, 1e-5)
-
-
-def graph(tensor):
-    """How many autograd nodes of each kind a backward pass visits."""
-    seen, waiting = set(), [tensor.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [parent for parent, _ in node.next_functions]
-    return Counter(type(node).__name__ for node in seen)
+    check_batch(cls, device)
 
 
 @BOTH
 def test_backward_costs_the_same_at_every_step(cls):
-    """Nodes grow by a fixed number a step, and none writes a whole sequence."""
-    model = cls(3, 5)
-    graphs = [graph(model(torch.randn(2, T, 3))[0]) for T in (10, 20, 40)]
-    ten, twenty, forty = (sum(nodes.values()) for nodes in graphs)
-    assert forty - twenty == 2 * (twenty - ten)
-    # x[:, t] would be a SelectBackward whose gradient is (B, T, 3H), T times
-    for nodes in graphs:
-        assert nodes["UnbindBackward0"] == 1
-        assert nodes["SelectBackward0"] == nodes["SliceBackward0"] == 0
+    check_graph(cls)
 
 
 @BOTH
 def test_gradients_reach_every_parameter(cls, device):
-    model = cls(3, 5).to(device)
-    x, h = torch.randn(2, 4, 3).to(device), torch.randn(2, 5).to(device)
-    model(x, h)[0].square().sum().backward()
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad != 0).all(), name
+    check_gradients(cls, device)
 
 
 # The numbers of the page

@@ -4,7 +4,21 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers import assert_close_scaled, check_shapes, compare_with_twin
+from snippets.rnn import RNN, check_shape
+from tests.helpers import (
+    assert_close_scaled,
+    check_batch,
+    check_causal,
+    check_default_state,
+    check_free_axes,
+    check_gradients,
+    check_graph,
+    check_refusals,
+    check_shapes,
+    check_start,
+    compare_with_twin,
+    refuses,
+)
 
 
 class Twice(nn.Module):
@@ -133,3 +147,77 @@ def test_compare_with_twin_fails(fault, where):
     x = torch.randn(2, 2, 3, dtype=torch.float64)
     with pytest.raises(AssertionError, match=where):
         compare_with_twin(Broken(fault), nn.RNN(3, 5, batch_first=True), x)
+
+
+def refuse(message):
+    raise ValueError(message)
+
+
+def test_refuses():
+    refuses("so", refuse, "so")
+    with pytest.raises(AssertionError, match="said 'so', not 'otherwise'"):
+        refuses("otherwise", refuse, "so")
+    with pytest.raises(AssertionError, match="accepted"):
+        refuses("so", str)
+
+
+def faulty(fault=None):
+    """The book's RNN, wrong in one way."""
+
+    class Faulty(RNN):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            if fault == "start":
+                nn.init.zeros_(self.bias_hh_l0)
+            if fault == "unused":
+                self.spare = nn.Parameter(torch.ones(2))
+
+        def forward(self, x, h=None):
+            if fault == "any x" and (x.ndim != 3 or 0 in x.shape):
+                x = torch.ones(2, 4, 3)
+            if fault == "any h" and h is not None and h.shape != (len(x), 5):
+                h = None
+            if fault == "no zeros" and h is None:
+                h = x.new_ones(len(x), self.hidden_size)
+            if fault == "batch":
+                x = x + x[:1]
+            if fault == "future":
+                x = x + x.flip(1)
+            if fault == "blind":
+                x = torch.cat([x[:, :2].detach(), x[:, 2:]], 1)
+            out, h = super().forward(x, h)
+            if fault == "unread":
+                out = torch.cat([out[:, :1, :1].detach(), out[:, :1, 1:]], 2)
+            if fault == "select":
+                out = torch.stack([out[:, t] for t in range(x.shape[1])], 1)
+            return out, h
+
+    return Faulty
+
+
+@pytest.mark.parametrize(
+    "check, faults",
+    [
+        (lambda cls: check_refusals(cls, "cpu", "h"), ["any x", "any h"]),
+        (lambda cls: check_refusals(cls, "cpu", "state"), [None]),
+        (lambda cls: check_start(cls, nn.RNN), ["start", "unused"]),
+        (lambda cls: check_default_state(cls, "cpu"), ["no zeros"]),
+        (lambda cls: check_causal(cls, "cpu"), ["future", "blind"]),
+        (lambda cls: check_batch(cls, "cpu"), ["batch"]),
+        (lambda cls: check_gradients(cls, "cpu"), ["unused", "unread"]),
+        (check_graph, ["select"]),
+    ],
+)
+def test_checks_of_recurrent_models_fail(check, faults):
+    if None not in faults:
+        check(faulty())
+    for fault in faults:
+        with pytest.raises(AssertionError):
+            check(faulty(fault))
+
+
+def test_check_free_axes_fails():
+    check_free_axes(check_shape)
+    for wrong in (lambda *_: None, lambda *_: refuse("no")):
+        with pytest.raises((AssertionError, ValueError)):
+            check_free_axes(wrong)

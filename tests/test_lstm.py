@@ -1,30 +1,28 @@
 """LSTM against nn.LSTM, its structure, its errors, and the page's numbers."""
 
 import math
-from collections import Counter
 
 import pytest
 import torch
 from torch import nn
 
 from snippets.lstm import LSTM, check_shape, main, recall
-from tests.helpers import assert_close_scaled, check_shapes, compare_with_twin
-
-# (B, T, I, H)
-SIZES = [(3, 7, 2, 5), (1, 4, 3, 5), (4, 1, 3, 2), (2, 200, 3, 7), (1, 1, 1, 1)]
-
-
-def wide(module):
-    """Random weights large enough that the gates and both tanh bend."""
-    generator = torch.Generator().manual_seed(2)
-    for p in module.parameters():
-        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
-    return module
-
-
-def draw(device, *shape):
-    return torch.randn(*shape, dtype=torch.float64).to(device)
-
+from tests.helpers import (
+    SIZES,
+    assert_close_scaled,
+    check_batch,
+    check_causal,
+    check_default_state,
+    check_free_axes,
+    check_gradients,
+    check_graph,
+    check_refusals,
+    check_shapes,
+    check_start,
+    compare_with_twin,
+    draw,
+    wide,
+)
 
 # Shapes and errors
 
@@ -52,38 +50,12 @@ def test_recall_marks_a_symbol_and_then_only_noise():
     assert len(counts) == 8 and counts.min() > 400
 
 
-@pytest.mark.parametrize(
-    "shape, message",
-    [
-        ((4, 3), "x must be (B, T, 3) with B, T >= 1, got (4, 3)"),
-        ((2, 4, 3, 1), "x must be (B, T, 3) with B, T >= 1, got (2, 4, 3, 1)"),
-        ((2, 0, 3), "x must be (B, T, 3) with B, T >= 1, got (2, 0, 3)"),
-        ((0, 4, 3), "x must be (B, T, 3) with B, T >= 1, got (0, 4, 3)"),
-        ((2, 4, 2), "x must be (B, T, 3) with B, T >= 1, got (2, 4, 2)"),
-        ((2, 4, 4), "x must be (B, T, 3) with B, T >= 1, got (2, 4, 4)"),
-    ],
-)
-def test_wrong_inputs_are_refused(shape, message, device):
-    with pytest.raises(ValueError) as caught:
-        LSTM(3, 5).to(device)(torch.zeros(shape, device=device))
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize("which", ["h", "c"])
-@pytest.mark.parametrize("shape", [(2, 6), (2, 4), (1, 5), (3, 5), (5,), (1, 2, 5)])
-def test_wrong_states_are_refused(which, shape, device):
-    good, bad = torch.zeros(2, 5, device=device), torch.zeros(shape, device=device)
-    state = (bad, good) if which == "h" else (good, bad)
-    with pytest.raises(ValueError) as caught:
-        LSTM(3, 5).to(device)(torch.zeros(2, 4, 3, device=device), state)
-    assert str(caught.value) == f"{which} must be (2, 5), got {shape}"
+def test_wrong_shapes_are_refused(device):
+    check_refusals(LSTM, device, "h", "c")
 
 
 def test_check_shape_names_only_the_free_axes():
-    check_shape("x", torch.zeros(1, 5), "B", 5)
-    with pytest.raises(ValueError) as caught:
-        check_shape("x", torch.zeros(2, 4), "B", 5)
-    assert str(caught.value) == "x must be (B, 5) with B >= 1, got (2, 4)"
+    check_free_axes(check_shape)
 
 
 # LSTM is nn.LSTM
@@ -118,12 +90,7 @@ def test_torch_keeps_its_state_as_layers_and_ours_is_the_last(device):
 
 
 def test_same_seed_same_initial_weights_as_torch():
-    torch.manual_seed(1)
-    ours = LSTM(3, 7).state_dict()
-    torch.manual_seed(1)
-    twin = nn.LSTM(3, 7, batch_first=True).state_dict()
-    assert list(ours) == list(twin)
-    assert all(torch.equal(ours[name], twin[name]) for name in twin)
+    check_start(LSTM, nn.LSTM)
 
 
 @pytest.mark.parametrize("bias", [0.0, 1.0, -2.5])
@@ -144,10 +111,7 @@ def test_four_times_the_parameters_of_an_rnn():
 
 
 def test_no_state_means_zeros(device):
-    model = wide(LSTM(3, 5)).to(device)
-    x = torch.randn(2, 4, 3).to(device)
-    zeros = torch.zeros(2, 5, device=device)
-    assert torch.equal(model(x)[0], model(x, (zeros, zeros))[0])
+    check_default_state(LSTM, device, states=2)
 
 
 # The equations of the note, one unit and one example at a time
@@ -196,19 +160,11 @@ def test_equal_to_the_equations_of_the_note(device):
 
 
 def test_no_step_sees_the_future(device):
-    model = wide(LSTM(3, 5)).to(device)
-    x = torch.randn(2, 9, 3).to(device).requires_grad_()
-    out = model(x)[0]
-    (gradient,) = torch.autograd.grad(out[:, 4].square().sum(), x)
-    seen = gradient.abs().sum((0, 2))
-    assert (seen[5:] == 0).all() and (seen[:5] > 0).all()
+    check_causal(LSTM, device)
 
 
 def test_examples_of_a_batch_do_not_mix(device):
-    model = wide(LSTM(3, 5)).to(device)
-    x = torch.randn(4, 5, 3).to(device)
-    swapped = model(x.flip(0))[0].flip(0)
-    assert_close_scaled(model(x)[0], swapped, 1e-5)
+    check_batch(LSTM, device)
 
 
 def test_reading_in_two_halves_is_reading_at_once(device):
@@ -247,36 +203,12 @@ def test_a_state_carried_on_without_detach_is_an_error():
     model(torch.randn(2, 4, 3), detached)[0].sum().backward()
 
 
-def graph(tensor):
-    """How many autograd nodes of each kind a backward pass visits."""
-    seen, waiting = set(), [tensor.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [parent for parent, _ in node.next_functions]
-    return Counter(type(node).__name__ for node in seen)
-
-
 def test_backward_costs_the_same_at_every_step():
-    """Nodes grow by a fixed number a step, and none writes a whole sequence."""
-    model = LSTM(3, 5)
-    graphs = [graph(model(torch.randn(2, T, 3))[0]) for T in (10, 20, 40)]
-    ten, twenty, forty = (sum(nodes.values()) for nodes in graphs)
-    assert forty - twenty == 2 * (twenty - ten)
-    # x[:, t] would be a SelectBackward whose gradient is (B, T, 4H), T times
-    for nodes in graphs:
-        assert nodes["UnbindBackward0"] == 1
-        assert nodes["SelectBackward0"] == nodes["SliceBackward0"] == 0
+    check_graph(LSTM)
 
 
 def test_gradients_reach_every_parameter(device):
-    model = LSTM(3, 5).to(device)
-    x = torch.randn(2, 4, 3).to(device)
-    state = torch.randn(2, 5).to(device), torch.randn(2, 5).to(device)
-    model(x, state)[0].square().sum().backward()
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad != 0).all(), name
+    check_gradients(LSTM, device, states=2)
 
 
 def test_h_stays_inside_and_c_need_not(device):

@@ -1,25 +1,26 @@
 """RNN against nn.RNN, and the two machines that the page works by hand."""
 
 import math
-from collections import Counter
 
 import pytest
 import torch
 from torch import nn
 
 from snippets.rnn import RNN, check_shape, main, parity
-from tests.helpers import assert_close_scaled, check_shapes, compare_with_twin
-
-# (B, T, I, H)
-SIZES = [(3, 7, 2, 5), (1, 4, 3, 5), (4, 1, 3, 2), (2, 200, 3, 7), (1, 1, 1, 1)]
-
-
-def wide(module):
-    """Random weights large enough that the tanh bends."""
-    generator = torch.Generator().manual_seed(2)
-    for p in module.parameters():
-        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
-    return module
+from tests.helpers import (
+    SIZES,
+    check_batch,
+    check_causal,
+    check_default_state,
+    check_free_axes,
+    check_gradients,
+    check_graph,
+    check_refusals,
+    check_shapes,
+    check_start,
+    compare_with_twin,
+    wide,
+)
 
 
 def with_weights(device, **weights):
@@ -56,36 +57,12 @@ def test_parity_counts_the_ones_so_far():
         assert labels == [sum(bits[: t + 1]) % 2 for t in range(6)]
 
 
-@pytest.mark.parametrize(
-    "x_shape, h_shape, message",
-    [
-        ((4, 3), None, "x must be (B, T, 3) with B, T >= 1, got (4, 3)"),
-        ((2, 4, 3, 1), None, "x must be (B, T, 3) with B, T >= 1, got (2, 4, 3, 1)"),
-        ((2, 0, 3), None, "x must be (B, T, 3) with B, T >= 1, got (2, 0, 3)"),
-        ((0, 4, 3), None, "x must be (B, T, 3) with B, T >= 1, got (0, 4, 3)"),
-        ((2, 4, 2), None, "x must be (B, T, 3) with B, T >= 1, got (2, 4, 2)"),
-        ((2, 4, 4), None, "x must be (B, T, 3) with B, T >= 1, got (2, 4, 4)"),
-        ((2, 4, 3), (2, 6), "h must be (2, 5), got (2, 6)"),
-        ((2, 4, 3), (2, 4), "h must be (2, 5), got (2, 4)"),
-        ((2, 4, 3), (1, 5), "h must be (2, 5), got (1, 5)"),
-        ((2, 4, 3), (3, 5), "h must be (2, 5), got (3, 5)"),
-        ((2, 4, 3), (5,), "h must be (2, 5), got (5,)"),
-        ((2, 4, 3), (1, 2, 5), "h must be (2, 5), got (1, 2, 5)"),
-    ],
-)
-def test_wrong_shapes_are_refused(x_shape, h_shape, message, device):
-    x = torch.zeros(x_shape, device=device)
-    h = None if h_shape is None else torch.zeros(h_shape, device=device)
-    with pytest.raises(ValueError) as caught:
-        RNN(3, 5).to(device)(x, h)
-    assert str(caught.value) == message
+def test_wrong_shapes_are_refused(device):
+    check_refusals(RNN, device, "h")
 
 
 def test_check_shape_names_only_the_free_axes():
-    check_shape("x", torch.zeros(1, 5), "B", 5)
-    with pytest.raises(ValueError) as caught:
-        check_shape("x", torch.zeros(2, 4), "B", 5)
-    assert str(caught.value) == "x must be (B, 5) with B >= 1, got (2, 4)"
+    check_free_axes(check_shape)
 
 
 # RNN is nn.RNN
@@ -107,12 +84,7 @@ def test_equal_to_torch_far_from_zero(device):
 
 
 def test_same_seed_same_initial_weights_as_torch():
-    torch.manual_seed(1)
-    ours = RNN(3, 7).state_dict()
-    torch.manual_seed(1)
-    twin = nn.RNN(3, 7, batch_first=True).state_dict()
-    assert list(ours) == list(twin)
-    assert all(torch.equal(ours[name], twin[name]) for name in twin)
+    check_start(RNN, nn.RNN)
 
 
 @pytest.mark.parametrize("I, H", [(3, 5), (1, 64)])
@@ -122,10 +94,7 @@ def test_parameters_are_those_of_the_page(I, H):  # noqa: E741
 
 
 def test_no_state_means_zeros(device):
-    model = wide(RNN(3, 5)).to(device)
-    x = torch.randn(2, 4, 3).to(device)
-    zeros = torch.zeros(2, 5, device=device)
-    assert torch.equal(model(x)[0], model(x, zeros)[0])
+    check_default_state(RNN, device)
 
 
 # The equation, and what it implies
@@ -163,50 +132,20 @@ def test_one_step_at_a_time_is_the_whole_sequence(device):
 
 
 def test_no_step_sees_the_future(device):
-    model = wide(RNN(3, 5)).to(device)
-    x = torch.randn(2, 9, 3).to(device).requires_grad_()
-    out = model(x)[0]
-    (gradient,) = torch.autograd.grad(out[:, 4].square().sum(), x)
-    seen = gradient.abs().sum((0, 2))
-    assert (seen[5:] == 0).all() and (seen[:5] > 0).all()
+    check_causal(RNN, device)
 
 
 def test_examples_of_a_batch_do_not_mix(device):
-    model = wide(RNN(3, 5)).to(device)
-    x = torch.randn(4, 5, 3).to(device)
-    assert_close_scaled(model(x)[0], model(x.flip(0))[0].flip(0), 1e-5)
+    check_batch(RNN, device)
 
 
 def test_gradients_reach_every_parameter(device):
-    model = RNN(3, 5).to(device)
-    x, h = torch.randn(2, 4, 3).to(device), torch.randn(2, 5).to(device)
-    model(x, h)[0].square().sum().backward()
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad != 0).all(), name
-
-
-def graph(tensor):
-    """How many autograd nodes of each kind a backward pass visits."""
-    seen, waiting = set(), [tensor.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [parent for parent, _ in node.next_functions]
-    return Counter(type(node).__name__ for node in seen)
+    check_gradients(RNN, device)
 
 
 def test_backward_costs_the_same_at_every_step():
-    """Nodes grow by a fixed number a step, and none writes a whole sequence."""
-    model = RNN(3, 5)
-    graphs = [graph(model(torch.randn(2, T, 3))[0]) for T in (10, 20, 40)]
-    ten, twenty, forty = (sum(nodes.values()) for nodes in graphs)
-    assert forty - twenty == 2 * (twenty - ten)
-    # x[:, t] would be a SelectBackward whose gradient is (B, T, H), T times
-    for nodes, T in zip(graphs, (10, 20, 40)):
-        assert nodes["UnbindBackward0"] == 1
+    for nodes, T in zip(check_graph(RNN), (10, 20, 40)):
         assert nodes["TanhBackward0"] == T
-        assert nodes["SelectBackward0"] == nodes["SliceBackward0"] == 0
 
 
 # The numbers of the page

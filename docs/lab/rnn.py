@@ -1,12 +1,12 @@
 # %% [markdown] lang="zh"
 # # 实验：循环神经网络
 #
-# 三个问题：梯度能往回传多远，长序列难不难，长滞后难不难。再加上一步要做多少次乘加，以及练习的答案。
+# 三个问题：梯度能往回传多远，长序列难不难，长滞后难不难。再读一篇真的文字，数一步的乘加，叠两层，最后是练习的答案。
 
 # %% [markdown] lang="en"
 # # Lab: RNN
 #
-# Three questions: how far back a gradient reaches, whether long sequences are hard, and whether long lags are. Then the multiply–adds of a step, and the answers to the exercises.
+# Three questions: how far back a gradient reaches, whether long sequences are hard, and whether long lags are. Then a real text to read, the multiply–adds of a step, two layers, and the answers to the exercises.
 
 # %%
 import math
@@ -280,6 +280,233 @@ assert solved["default"] <= 4, "the default start should mostly fail at long lag
 assert solved["Q"] >= 6, "an orthogonal start should mostly reach them"
 
 # %% [markdown] lang="zh"
+# ## 读真的文字
+#
+# 车万育（1705 年卒）《声律启蒙》上卷的前五韵，十五段，每段都是同一个句式，公版。各本用字略有出入，如“百炼”或作“百鍊”，这里照通行的简体本。每韵留出末一段不训练，共五段。换行是一段的开头，也是结尾。
+
+# %% [markdown] lang="en"
+# ## Real text
+#
+# The first five rhymes of <span lang="zh">声律启蒙</span>, a primer of couplets by Che Wanyu (died 1705), in the public domain: fifteen stanzas, all in one metre. Editions differ in a few characters, as in <span lang="zh">百炼</span> or <span lang="zh">百鍊</span>; this is a common text in simplified characters. The last stanza of each rhyme is held out, five in all. A line break begins a stanza and ends it.
+
+# %%
+TEXT = """
+云对雨，雪对风，晚照对晴空。来鸿对去燕，宿鸟对鸣虫。三尺剑，六钧弓，岭北对江东。
+人间清暑殿，天上广寒宫。两岸晓烟杨柳绿，一园春雨杏花红。两鬓风霜，途次早行之客；
+一蓑烟雨，溪边晚钓之翁。
+
+沿对革，异对同，白叟对黄童。江风对海雾，牧子对渔翁。颜巷陋，阮途穷，冀北对辽东。
+池中濯足水，门外打头风。梁帝讲经同泰寺，汉皇置酒未央宫。尘虑萦心，懒抚七弦绿绮；
+霜华满鬓，羞看百炼青铜。
+
+贫对富，塞对通，野叟对溪童。鬓皤对眉绿，齿皓对唇红。天浩浩，日融融，佩剑对弯弓。
+半溪流水绿，千树落花红。野渡燕穿杨柳雨，芳池鱼戏芰荷风。
+女子眉纤，额下现一弯新月；男儿气壮，胸中吐万丈长虹。
+
+春对夏，秋对冬，暮鼓对晨钟。观山对玩水，绿竹对苍松。冯妇虎，叶公龙，舞蝶对鸣蛩。
+衔泥双紫燕，课蜜几黄蜂。春日园中莺恰恰，秋天塞外雁雍雍。秦岭云横，迢递八千远路；
+巫山雨洗，嵯峨十二危峰。
+
+明对暗，淡对浓，上智对中庸。镜奁对衣笥，野杵对村舂。花灼烁，草蒙茸，九夏对三冬。
+台高名戏马，斋小号蟠龙。手擘蟹螯从毕卓，身披鹤氅自王恭。
+五老峰高，秀插云霄如玉笔；三姑石大，响传风雨若金镛。
+
+仁对义，让对恭，禹舜对羲农。雪花对云叶，芍药对芙蓉。陈后主，汉中宗，绣虎对雕龙。
+柳塘风淡淡，花圃月浓浓。春日正宜朝看蝶，秋风那更夜闻蛩。
+战士邀功，必借干戈成勇武；逸民适志，须凭诗酒养疏慵。
+
+楼对阁，户对窗，巨海对长江。蓉裳对蕙帐，玉斝对银釭。青布幔，碧油幢，宝剑对金缸。
+忠心安社稷，利口覆家邦。世祖中兴延马武，桀王失道杀龙逄。
+秋雨潇潇，漫烂黄花都满径；春风袅袅，扶疏绿竹正盈窗。
+
+旌对旆，盖对幢，故国对他邦。千山对万水，九泽对三江。山岌岌，水淙淙，鼓振对钟撞。
+清风生酒舍，皓月照书窗。阵上倒戈辛纣战，道旁系剑子婴降。
+夏日池塘，出没浴波鸥对对；春风帘幕，往来营垒燕双双。
+
+铢对两，只对双，华岳对湘江。朝车对禁鼓，宿火对寒缸。青琐闼，碧纱窗，汉社对周邦。
+笙箫鸣细细，钟鼓响摐摐。主簿栖鸾名有览，治中展骥姓惟庞。苏武牧羊，雪屡餐于北海；
+庄周活鲋，水必决于西江。
+
+茶对酒，赋对诗，燕子对莺儿。栽花对种竹，落絮对游丝。四目颉，一足夔，鸲鹆对鹭鸶。
+半池红菡萏，一架白荼蘼。几阵秋风能应候，一犁春雨甚知时。
+智伯恩深，国士吞变形之炭；羊公德大，邑人竖堕泪之碑。
+
+行对止，速对迟，舞剑对围棋。花笺对草字，竹简对毛锥。汾水鼎，岘山碑，虎豹对熊罴。
+花开红锦绣，水漾碧琉璃。去妇因探邻舍枣，出妻为种后园葵。
+笛韵和谐，仙管恰从云里降；橹声咿轧，渔舟正向雪中移。
+
+戈对甲，鼓对旗，紫燕对黄鹂。梅酸对李苦，青眼对白眉。三弄笛，一围棋，雨打对风吹。
+海棠春睡早，杨柳昼眠迟。张骏曾为槐树赋，杜陵不作海棠诗。晋士特奇，可比一斑之豹；
+唐儒博识，堪为五总之龟。
+
+来对往，密对稀，燕舞对莺飞。风清对月朗，露重对烟微。霜菊瘦，雨梅肥，客路对渔矶。
+晚霞舒锦绣，朝露缀珠玑。夏暑客思欹石枕，秋寒妇念寄边衣。
+春水才深，青草岸边渔父去；夕阳半落，绿莎原上牧童归。
+
+宽对猛，是对非，服美对乘肥。珊瑚对玳瑁，锦绣对珠玑。桃灼灼，柳依依，绿暗对红稀。
+窗前莺并语，帘外燕双飞。汉致太平三尺剑，周臻大定一戎衣。吟成赏月之诗，只愁月堕；
+斟满送春之酒，惟憾春归。
+
+声对色，饱对饥，虎节对龙旗。杨花对桂叶，白简对朱衣。尨也吠，燕于飞，荡荡对巍巍。
+春暄资日气，秋冷借霜威。出使振威冯奉世，治民异等尹翁归。燕我弟兄，载咏棣棠韡韡；
+命伊将帅，为歌杨柳依依。
+"""
+STANZAS = ["".join(stanza.split()) for stanza in TEXT.strip().split("\n\n")]
+TRAIN = [stanza for i, stanza in enumerate(STANZAS) if i % 3 != 2]
+HELD = STANZAS[2::3]
+CHARACTERS = ["\n", *sorted(set("".join(STANZAS)))]
+INDEX = {character: i for i, character in enumerate(CHARACTERS)}
+V, METRE = len(CHARACTERS), "，。；对\n"
+unseen = [c for c in "".join(HELD) if c not in "".join(TRAIN)]
+unseen_share = len(unseen) / len("".join(HELD))
+print(f"{len(''.join(TRAIN))} characters to learn from, {len(''.join(HELD))} held out")
+print(f"V = {V}; of those held out {unseen_share:.0%} never occur in the others")
+assert len(STANZAS) == 15 and {len(stanza) for stanza in STANZAS} == {92, 94}
+
+# %% [markdown] lang="zh"
+# 困惑度是“平均一个字的损失”取指数。两条基线：均匀地猜，困惑度就是 $V$；只看字频（每个字多算一次，免得概率为零）。模型是嵌入、一层 RNN、线性层，$H = 256$，循环权重正交初始化，Adam，学习率 0.001，裁剪到 1，每步把十段全看一遍，共 80 步。分两栏再算一次：一栏是标点、“对”字和换行，由句式决定；另一栏是其余的字。
+
+# %% [markdown] lang="en"
+# Perplexity is the exponential of the mean loss of a character. Two baselines: a uniform guess, whose perplexity is $V$, and the frequencies of the characters alone (each counted once more, so that none has probability zero). The model is an embedding, one layer of RNN and a linear layer, with $H = 256$, an orthogonal start, Adam at 0.001, clipping at 1, all ten stanzas at every step and 80 steps. Then the same again in two parts: punctuation, <span lang="zh">对</span> and the line break, which the metre decides, and all other characters.
+
+
+# %%
+def encode(stanzas: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is read and what comes next, (B, T) each; -100 is padding."""
+    x = torch.zeros(len(stanzas), 95, dtype=torch.long)
+    y = torch.full((len(stanzas), 95), -100)
+    for row, stanza in enumerate(stanzas):
+        read = [INDEX[character] for character in "\n" + stanza]
+        x[row, : len(read)] = torch.tensor(read)
+        y[row, : len(read)] = torch.tensor(read[1:] + [0])
+    return x.to(DEVICE), y.to(DEVICE)
+
+
+class Writer(nn.Module):
+    """Logits of the next character at every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(V, 64)
+        self.rnn = nn.RNN(64, 256, batch_first=True)
+        self.readout = nn.Linear(256, V)
+        nn.init.orthogonal_(self.rnn.weight_hh_l0)
+
+    def forward(self, x, h=None):
+        out, h = self.rnn(self.embedding(x), h)
+        return self.readout(out), h  # (B, T, V)
+
+
+is_metre = torch.tensor([c in METRE for c in CHARACTERS], device=DEVICE)
+counts = torch.ones(V)
+for character in "".join(stanza + "\n" for stanza in TRAIN):
+    counts[INDEX[character]] += 1
+by_frequency = counts.log().to(DEVICE)  # logits
+
+
+def perplexity(logits: torch.Tensor, y: torch.Tensor) -> list[float]:
+    """Of all characters, of those the metre decides, of the rest."""
+    logits, y = logits.flatten(0, 1)[y.flatten() >= 0], y[y >= 0]
+    loss = nn.functional.cross_entropy(logits, y, reduction="none")
+    parts = loss, loss[is_metre[y]], loss[~is_metre[y]]
+    return [part.mean().exp().item() for part in parts]
+
+
+def write(model: Writer, temperature: float, seed: int) -> str:
+    """48 characters, each read again before the next; / is a line break."""
+    generator, character, h, text = torch.Generator().manual_seed(seed), 0, None, ""
+    with torch.no_grad():
+        while len(text) < 48:
+            logits, h = model(torch.tensor([[character]], device=DEVICE), h)
+            p = (logits[0, 0] / temperature).softmax(0).cpu()
+            character = torch.multinomial(p, 1, generator=generator).item()
+            text += "／" if character == 0 else CHARACTERS[character]
+    return text
+
+
+def copied(text: str) -> int:
+    """Length of the longest piece that stands in a stanza learnt from."""
+    pieces = (text[i:j] for i in range(len(text)) for j in range(i, len(text) + 1))
+    return max(len(p) for p in pieces if any(p in stanza for stanza in TRAIN))
+
+
+EARLY, LATE, TEMPERATURES = 30, 80, (0.5, 1.0, 1.5)
+x_train, y_train = encode(TRAIN)
+x_held, y_held = encode(HELD)
+
+
+def study(seed: int):
+    """Perplexities every ten steps; the metre foretold; texts written."""
+    torch.manual_seed(seed)
+    model = Writer().to(DEVICE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    curve, right, written = [], {}, {}
+    for step in range(LATE + 1):
+        logits = model(x_train)[0]
+        if step % 10 == 0:
+            with torch.no_grad():
+                unread = model(x_held)[0]
+                curve.append(
+                    [perplexity(logits, y_train)[0], *perplexity(unread, y_held)]
+                )
+        if step in (EARLY, LATE):
+            hit = unread.argmax(2) == y_held
+            metre = is_metre[y_held.clamp(min=0)] & (y_held >= 0)
+            rest = (y_held >= 0) & ~metre
+            right[step] = [hit[part].float().mean().item() for part in (metre, rest)]
+            for t in TEMPERATURES:
+                written[step, t] = write(model, t, seed)
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), y_train.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return torch.tensor(curve), right, written
+
+
+studies = [study(seed) for seed in SEEDS]
+text_curves = torch.stack([curve for curve, _, _ in studies])  # (seeds, steps, 4)
+unigram_train = perplexity(by_frequency.expand(*y_train.shape, V), y_train)
+unigram_held = perplexity(by_frequency.expand(*y_held.shape, V), y_held)
+print(f"uniform {V}; unigram, learnt from {unigram_train[0]:.0f}", end="; ")
+print("held out, all, metre, rest:", [round(value) for value in unigram_held])
+print("step   learnt from   held out: all, metre, rest (means over seeds)")
+for step, row in zip(range(0, LATE + 1, 10), text_curves.log().mean(0).exp()):
+    print(f"{step:<7}" + "".join(f"{value:>10.1f}" for value in row.tolist()))
+for step in (EARLY, LATE):
+    print(f"\nseed 0 after {step} steps")
+    for t in TEMPERATURES:
+        text = studies[0][2][step, t]
+        print(f"temperature {t}, longest piece copied {copied(text)}:\n{text}")
+
+# %%
+fig, ax = plt.subplots()
+for i, name in ((0, "train"), (1, "held-out")):
+    for curve in text_curves:
+        ax.plot(range(0, LATE + 1, 10), curve[:, i], color=f"C{i}", alpha=0.35, lw=1)
+    mean = text_curves[:, :, i].log().mean(0).exp()
+    ax.plot(range(0, LATE + 1, 10), mean, "o-", color=f"C{i}", ms=4, label=name)
+ax.axhline(V, color="gray", ls=":", label="V")
+ax.axhline(unigram_held[0], color="gray", ls="--", label="unigram")
+ax.set(yscale="log", ylim=(0.8, 2000), xlabel="steps", ylabel="perplexity")
+ax.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
+ax.legend(loc="center right")
+fig.savefig("text.svg")
+
+early, late = text_curves[:, EARLY // 10], text_curves[:, LATE // 10]
+metre_right = torch.tensor([right[EARLY][0] for _, right, _ in studies])
+rest_right = torch.tensor([right[EARLY][1] for _, right, _ in studies])
+recited = [copied(written[LATE, 0.5]) for _, _, written in studies]
+invented = [copied(written[EARLY, 1.0]) for _, _, written in studies]
+assert early[:, 1].max() < 0.95 * unigram_held[0], "early on it should beat unigram"
+assert early[:, 2].max() < unigram_held[1] / 2, "because it foretells the metre"
+assert early[:, 3].min() > unigram_held[2], "and nothing else"
+assert late[:, 0].max() < 1.5, "then it should know the ten stanzas by heart"
+assert late[:, 1].min() > 1.2 * unigram_held[0], "and be worse than unigram"
+assert metre_right.min() > 0.7 and rest_right.max() < 0.05
+assert min(recited) > 20 and max(invented) < 10, "late and cold it recites"
+
+# %% [markdown] lang="zh"
 # ## 一步的乘加
 #
 # 每一步每个样本：输入乘 $HI$ 次，状态乘 $H^2$ 次，偏置和 tanh 另算。让 PyTorch 的计数器数一遍（它把一次乘加算作两次运算）。
@@ -304,6 +531,53 @@ for size, found in macs.items():
 assert multiply_adds(3, 5, 50) == 5 * (3 + 5)
 parameters = sum(p.numel() for p in RNN(1, 64).parameters())
 assert parameters == 64 * (1 + 64) + 2 * 64
+
+# %% [markdown] lang="zh"
+# ## 叠两层
+#
+# 下层每一步的状态，是上层那一步的输入。与 `nn.RNN(num_layers=2)` 比输出、末状态和梯度，双精度。暂退法只在层与层之间：全部丢掉（`dropout=1`）时，上层什么也听不见，两者的输出仍然相等。
+
+# %% [markdown] lang="en"
+# ## Two layers
+#
+# The state of the lower layer is the input of the upper one at the same step. Outputs, final states and gradients against `nn.RNN(num_layers=2)`, in float64. Dropout acts between layers only: when it drops everything (`dropout=1`), the upper layer hears nothing, and the two still agree.
+
+
+# %%
+# --8<-- [start:stack]
+class StackedRNN(nn.Module):
+    """The weights and values of nn.RNN(I, H, num_layers=L, batch_first=True)."""
+
+    def __init__(self, input_size, hidden_size, num_layers, dropout=0.0):
+        super().__init__()
+        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(RNN(size, hidden_size) for size in sizes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        last = []
+        for i, layer in enumerate(self.layers):
+            x, h = layer(self.dropout(x) if i else x)
+            last.append(h)
+        return x, torch.stack(last)  # (B, T, H), (L, B, H)
+
+
+for dropout in (0.0, 1.0):
+    twin = nn.RNN(3, 5, num_layers=2, batch_first=True, dropout=dropout).double()
+    ours = StackedRNN(3, 5, 2, dropout).double()
+    for i, layer in enumerate(ours.layers):
+        own = {k for k in twin.state_dict() if k.endswith(f"l{i}")}
+        layer.load_state_dict({k[:-1] + "0": twin.state_dict()[k] for k in own})
+    x = torch.randn(2, 7, 3).double()
+    for found, wanted in zip(ours(x), twin(x)):
+        assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+    ours(x)[0].square().sum().backward()
+    twin(x)[0].square().sum().backward()
+    for p, q in zip(ours.parameters(), twin.parameters()):
+        assert torch.allclose(p.grad, q.grad, rtol=0, atol=1e-12)
+count = sum(p.numel() for p in ours.parameters())
+assert count == (5 * 3 + 5 * 5 + 2 * 5) + (5 * 5 + 5 * 5 + 2 * 5) == 110
+# --8<-- [end:stack]
 
 # %% [markdown] lang="zh"
 # ## 练习的答案
@@ -377,28 +651,27 @@ for row, states in zip(bits.tolist(), out.argmax(2).tolist()):
 # --8<-- [end:exercise-2]
 
 # %% [markdown] lang="zh"
-# 练习 3：两层叠起来。
+# 练习 3：困惑度与温度的两端。
 
 # %% [markdown] lang="en"
-# Exercise 3: two layers, stacked.
+# Exercise 3: the ends of perplexity and of temperature.
 
 # %%
 # --8<-- [start:exercise-3]
-stacked = nn.RNN(3, 5, num_layers=2, batch_first=True)
-first, second = RNN(3, 5), RNN(5, 5)
-weights = stacked.state_dict()
-first.load_state_dict({k: v for k, v in weights.items() if k.endswith("l0")})
-second.load_state_dict(
-    {k.replace("l1", "l0"): v for k, v in weights.items() if k.endswith("l1")}
-)
-x = torch.randn(2, 7, 3)
-below, h_first = first(x)  # (2, 7, 5), (2, 5)
-above, h_second = second(below)  # (2, 7, 5), (2, 5)
-out, h_n = stacked(x)  # (2, 7, 5), (2, 2, 5): the first 2 is layers
-assert torch.allclose(out, above, atol=1e-6)
-assert torch.allclose(h_n, torch.stack([h_first, h_second]), atol=1e-6)
-count = sum(p.numel() for p in stacked.parameters())
-assert count == (5 * 3 + 5 * 5 + 2 * 5) + (5 * 5 + 5 * 5 + 2 * 5) == 110
+cross_entropy = nn.functional.cross_entropy
+answer, nothing = torch.tensor([2]), torch.zeros(1, 638)
+sure = nothing.index_fill(1, answer, 20.0)  # almost all on the answer
+wrong = nothing.index_fill(1, torch.tensor([5]), 20.0)  # on another character
+found = [cross_entropy(g, answer).exp().item() for g in (sure, nothing, wrong)]
+print([f"{value:.4g}" for value in found])
+assert found[0] < 1.001 and abs(found[1] - 638) < 0.1 and found[2] > 1e8
+
+logits = torch.tensor([2.0, 1.0, 0.0])
+for temperature in (0.01, 0.5, 1.0, 1.5, 100.0):
+    p = (logits / temperature).softmax(0)
+    print(temperature, [round(value, 3) for value in p.tolist()])
+assert (logits / 0.01).softmax(0).max() > 0.999  # the likeliest, always
+assert (logits / 100.0).softmax(0).std() < 0.01  # all alike
 # --8<-- [end:exercise-3]
 
 # %% [markdown] lang="zh"
@@ -489,6 +762,41 @@ results = {
     "recall_patient_solved": int((patient > LEARNT).sum()),
     "recall_orthogonal_20": lagged["Q", 20].mean().item(),
     "recall_orthogonal_40": lagged["Q", 40].mean().item(),
+    "text_train": len("".join(TRAIN)),
+    "text_held": len("".join(HELD)),
+    "text_v": V,
+    "text_unseen": unseen_share,
+    "text_early": EARLY,
+    "text_late": LATE,
+    "unigram_train": unigram_train[0],
+    "unigram_held": unigram_held[0],
+    "unigram_metre": unigram_held[1],
+    "unigram_rest": unigram_held[2],
+    "early_train_low": early[:, 0].min().item(),
+    "early_train_high": early[:, 0].max().item(),
+    "early_held_low": early[:, 1].min().item(),
+    "early_held_high": early[:, 1].max().item(),
+    "early_metre_low": early[:, 2].min().item(),
+    "early_metre_high": early[:, 2].max().item(),
+    "early_rest_low": early[:, 3].min().item(),
+    "early_rest_high": early[:, 3].max().item(),
+    "metre_right_low": metre_right.min().item(),
+    "metre_right_high": metre_right.max().item(),
+    "rest_right_high": rest_right.max().item(),
+    "late_train_low": late[:, 0].min().item(),
+    "late_train_high": late[:, 0].max().item(),
+    "late_held_low": late[:, 1].min().item(),
+    "late_held_high": late[:, 1].max().item(),
+    "late_metre_low": late[:, 2].min().item(),
+    "late_metre_high": late[:, 2].max().item(),
+    "late_rest_low": late[:, 3].min().item(),
+    "late_rest_high": late[:, 3].max().item(),
+    "recited_low": min(recited),
+    "early_cold": studies[0][2][EARLY, 0.5],
+    "late_cold": studies[0][2][LATE, 0.5],
+    "late_warm": studies[0][2][LATE, 1.0],
+    "late_hot": studies[0][2][LATE, 1.5],
+    "hot_copied_high": max(copied(written[LATE, 1.5]) for _, _, written in studies),
     "macs_64": int(macs[64]),
     "parameters_1_64": parameters,
     "critical_slope": critical,
