@@ -115,13 +115,16 @@ def test_by_hand(device):
     word, context, noise = (torch.tensor(w, device=device) for w in ([0], [1], [[2]]))
     loss = model(word, context, noise)
     assert abs(loss.item() - 2.0064) < 5e-5
-    assert abs(math.log(2) + 1.3133 - 2.0064) < 5e-5
+    losses = [torch.tensor(s).sigmoid().log().neg().item() for s in (0.0, -1.0)]
+    assert [round(loss, 4) for loss in losses] == [0.6931, 1.3133]
     (gradient,) = torch.autograd.grad(loss.sum(), model.word.weight)
     assert [round(g, 4) for g in gradient[0].tolist()] == [0.7311, -0.5]
     with torch.no_grad():
         model.word.weight -= gradient
     assert [round(v, 4) for v in model.word.weight[0].tolist()] == [0.2689, 0.5]
     assert abs(model(word, context, noise).item() - 1.3107) < 5e-5
+    losses = [torch.tensor(s).sigmoid().log().neg().item() for s in (0.5, -0.2689)]
+    assert [round(loss, 4) for loss in losses] == [0.4741, 0.8366]
 
 
 def test_only_the_words_of_the_batch_get_a_gradient(device):
@@ -196,6 +199,9 @@ def test_noise_by_hand(device):
     assert_close_scaled(shares, wanted, 1e-12)
     plain = noise_shares(counts, 1.0)
     assert_close_scaled(plain, counts.double() / 98, 1e-12)
+    assert [round(share, 3) for share in shares.tolist()] == [0.75, 0.222, 0.028]
+    assert [round(share, 3) for share in plain.tolist()] == [0.827, 0.163, 0.010]
+    assert 2.65 < shares[2] / plain[2] < 2.75 and 0.9 < shares[0] / plain[0] < 1
     evenly = noise_shares(counts, 0.0)
     assert_close_scaled(evenly, torch.ones_like(evenly) / 3, 1e-12)
 

@@ -25,14 +25,7 @@ DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
 
 # %%
-from snippets.embedding import (
-    SkipGram,
-    analogy,
-    company,
-    noise_shares,
-    pairs,
-    questions,
-)
+from snippets.embedding import SkipGram, analogy, company, noise_shares, pairs
 
 # %% [markdown] lang="zh"
 # ## 独热与查表
@@ -165,6 +158,8 @@ def train(sentences, size, seed, stops, D=16, window=4, power=0.75):
 # All of it after 200 steps and after 600, at the same learning rate.
 
 # %%
+from snippets.embedding import questions
+
 SHARES = [1.0, 0.5, 0.1, 0.0]
 STOPS = (200, 600)
 a, b, c, wanted = questions()
