@@ -222,7 +222,7 @@ assert span("private", "excluded")[1] < 0.5, "more training does not mend it"
 assert span(0.1, "allowed", STOPS[0])[1] < 0.5 < span(0.1, "allowed")[0]
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(5.6, 2.9), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(4.8, 3.0), sharey=True)
 LINES = {
     "excluded": ("C0", "o", "-", r"$c-a+b$,  $\neq a,b,c$"),
     "nearest": ("gray", "^", "--", r"$c$,  $\neq a,b,c$"),
@@ -239,7 +239,8 @@ for ax, stop in zip(axes, STOPS):
         )
     ax.set_xticks(places, [f"{g:g}" for g in SHARES])
     ax.set(xlabel="g", ylim=(-0.05, 1.05), title=f"{stop}")
-fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="upper center")
+entries = axes[0].get_legend_handles_labels()
+fig.legend(*entries, ncols=3, loc="upper center", handlelength=1.6, columnspacing=1.2)
 fig.tight_layout(rect=(0, 0, 1, 0.92))
 fig.savefig("analogies.svg")
 
@@ -266,7 +267,7 @@ def in_plane(vectors):
     return ((points - middle) @ axes[:2].T).tolist(), share
 
 
-fig, axes = plt.subplots(1, 2, figsize=(5.6, 3.0))
+fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.8))
 plane_shares = []
 for ax, kind in zip(axes, (1.0, 0.0)):
     points, share = in_plane(vectors[kind, 0])
@@ -570,6 +571,8 @@ for kind in [*SHARES, "private", "shuffled"]:
             low, high = span(kind, key, stop)
             name = f"{NAMES.get(kind, kind)}_{key}{mark}"
             results[f"{name}_low"], results[f"{name}_high"] = low, high
+            ends = dict.fromkeys((f"{low:.2f}", f"{high:.2f}"))  # once, if the same
+            results[name] = "–".join(ends)
 for key in senses[0]:
     found = [sense[key] for sense in senses]
     results[f"sense_{key}_low"], results[f"sense_{key}_high"] = min(found), max(found)
