@@ -1,0 +1,160 @@
+"""Word embeddings: a vector for each word, learned from the company it keeps.
+
+Source: Mikolov et al. 2013, "Distributed Representations of Words and Phrases
+    and their Compositionality" (arXiv 1310.4546): negative sampling, and
+    the power 3/4 of counts.
+Axes: B batch, T time, D model width, V vocabulary.
+Run: python embedding.py
+"""
+
+import torch
+from torch import nn
+from torch.nn.functional import logsigmoid, normalize
+
+
+# --8<-- [start:cell]
+class SkipGram(nn.Module):
+    """Two tables of vectors: `word` is what one keeps, `context` helps."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int):
+        super().__init__()
+        self.word = nn.Embedding(num_embeddings, embedding_dim)
+        self.context = nn.Embedding(num_embeddings, embedding_dim)
+        nn.init.normal_(self.word.weight, std=embedding_dim**-0.5)
+        nn.init.zeros_(self.context.weight)
+
+    def forward(self, word, context, noise):
+        """The loss of each pair; `noise` may hold any number of words.
+
+        Shape:
+            word: (B,)
+            context: (B,)
+            noise: (B, 5)
+            -> (B,)
+        """
+        B = len(word)
+        got = [tuple(a.shape) for a in (word, context, noise)]
+        if got[:2] != [(B,)] * 2 or noise.ndim != 2 or len(noise) != B:
+            rule = "word and context must be (B,), noise (B, any)"
+            raise ValueError(f"{rule}, got {got[0]}, {got[1]}, {got[2]}")
+        # --8<-- [start:step]
+        v = self.word(word)  # (B, D)
+        true = (self.context(context) * v).sum(1)  # (B,)
+        false = (self.context(noise) @ v.unsqueeze(2)).squeeze(2)  # (B, 5)
+        loss = -logsigmoid(true) - logsigmoid(-false).sum(1)  # (B,)
+        # --8<-- [end:step]
+        return loss
+        # --8<-- [end:cell]
+
+
+# --8<-- [start:pairs]
+def pairs(sentences, window: int):
+    """Each word, and each of its neighbours at most `window` places away."""
+    place = torch.arange(sentences.shape[1], device=sentences.device)
+    distance = (place - place.unsqueeze(1)).abs()  # (T, T)
+    near = (distance > 0) & (distance <= window)
+    word, context = near.nonzero(as_tuple=True)
+    return sentences[:, word].flatten(), sentences[:, context].flatten()
+    # --8<-- [end:pairs]
+
+
+# --8<-- [start:noise]
+def noise_shares(counts, power: float = 0.75):
+    """How often each word is drawn as noise.
+
+    Shape:
+        counts: (V,)
+        -> (V,)
+    """
+    raised = counts.double() ** power
+    return raised / raised.sum()
+    # --8<-- [end:noise]
+
+
+# --8<-- [start:analogy]
+def analogy(vectors, a, b, c, exclude: bool = True):
+    """`a` is to `b` as `c` is to whom? The nearest word by cosine.
+
+    Shape:
+        vectors: (V, D)
+        a: (B,)
+        b: (B,)
+        c: (B,)
+        -> (B,)
+    """
+    unit = normalize(vectors)
+    scores = (unit[c] - unit[a] + unit[b]) @ unit.T  # (B, V)
+    if exclude:
+        asked = torch.stack((a, b, c), 1)  # (B, 3)
+        scores = scores.scatter(1, asked, float("-inf"))
+    return scores.argmax(1)
+    # --8<-- [end:analogy]
+
+
+# --8<-- [start:data]
+def company(batch_size: int, generator: torch.Generator, gendered: float = 1.0):
+    """Sentences: a noun, two words of its role, one of its gender, a filler.
+
+    Nouns are 0–15: man, woman, king, queen, and six pairs more. Each of 8 roles
+    has 8 words, from 16 on; each of 2 genders has 8, from 80 on; the fillers,
+    from 96 on, go with all. What is not `gendered` has a second filler instead.
+
+    Shape:
+        -> (B, 5)
+    """
+
+    def draw(high, width=1):
+        return torch.randint(high, (batch_size, width), generator=generator)
+
+    noun = draw(16)  # (B, 1)
+    role = 16 + 8 * (noun // 2) + draw(8, 2)  # (B, 2)
+    gender, fillers = 80 + 8 * (noun % 2) + draw(8), 96 + draw(16, 2)
+    told = torch.rand(batch_size, 1, generator=generator) < gendered
+    gender = torch.where(told, gender, fillers[:, 1:])  # (B, 1)
+    return torch.cat((noun, role, gender, fillers[:, :1]), 1)
+
+
+def questions():
+    """Man, woman, king, queen, and all the like: two pairs, both directions.
+
+    Shape:
+        -> (112,), (112,), (112,), (112,)
+    """
+    a, c = torch.cartesian_prod(*[torch.arange(16)] * 2).T
+    alike = (a % 2 == c % 2) & (a != c)
+    a, c = a[alike], c[alike]
+    return a, a ^ 1, c, c ^ 1
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
+    """Learn 112 words and ask 112 analogies; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    sentences = company(10_000, generator)
+    shares = noise_shares(sentences.flatten().bincount())
+    word, context = pairs(sentences, 4)
+    model = SkipGram(112, 16).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    losses = []
+    for _ in range(steps):
+        i = torch.randint(len(word), (1200,), generator=generator)
+        noise = torch.multinomial(shares, 6000, True, generator=generator)
+        batch = word[i], context[i], noise.view(1200, 5)
+        loss = model(*(ids.to(device) for ids in batch)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    a, b, c, wanted = questions()
+    answers = analogy(model.word.weight.detach().cpu(), a, b, c)
+    right = (answers == wanted).float().mean().item()
+    print(f"loss {losses[-1]:.3f}, analogies {right:.2f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
