@@ -106,6 +106,12 @@ QUERIES = [
     ("en", "vanishing gradient", RECURRENT),
     ("en", "gradients", {"gradients"}),
     ("en", "GRU", {"gru"}),
+    ("zh", "感受野", {"conv1d"}),
+    ("zh", "负采样", {"embedding"}),
+    ("zh", "束搜索", {"seq2seq"}),
+    ("en", "padding and packing", {"birnn"}),
+    ("en", "squeeze-and-excitation", {"gating"}),
+    ("en", "cached generation", {"transformer"}),
 ]
 
 
@@ -153,3 +159,36 @@ def test_badge_links_work(open_page, language, lab):
         page.locator("a[download][href$='.py']").click()
     text = download.value.path().read_text("utf-8")
     assert text == (ROOT / "snippets" / f"{lab}.py").read_text("utf-8")
+
+
+STEPPED = ("lstm", "gru", "attention", "transformer")
+GROUPS = "article .{}-steps ~ div svg g[class*='{}-g']"
+OPACITIES = "groups => groups.map(g => Number(getComputedStyle(g).opacity))"
+
+
+@pytest.mark.parametrize("stem", STEPPED)
+def test_a_figure_can_be_stepped_through(open_page, language, stem):
+    """Each step lights its own part; the first choice shows the whole."""
+    page = open_page(f"{folder(language)}{stem}/")
+    page.add_style_tag(content="* { transition: none !important }")
+    labels = page.locator(f".{stem}-steps label")
+    groups = page.locator(GROUPS.format(stem, stem))
+    seen = []
+    for number in range(labels.count()):
+        labels.nth(number).click()
+        seen.append(groups.evaluate_all(OPACITIES))
+    assert set(seen[0]) == {1}
+    lit = [{n for n, one in enumerate(step) if one == 1} for step in seen[1:]]
+    assert len(lit) >= 2 and all(lit) and len({*map(frozenset, lit)}) == len(lit)
+    assert set().union(*lit) == set(range(groups.count()))
+
+
+@pytest.mark.parametrize("stem", STEPPED)
+@pytest.mark.parametrize("media", [{"media": "print"}, {"reduced_motion": "reduce"}])
+def test_a_stepped_figure_is_whole_without_motion(open_page, stem, media):
+    page = open_page(f"{stem}/")
+    page.locator(f".{stem}-steps label").last.click()
+    page.emulate_media(**media)
+    assert not page.locator(f".{stem}-steps").is_visible()
+    page.add_style_tag(content="* { transition: none !important }")
+    assert set(page.locator(GROUPS.format(stem, stem)).evaluate_all(OPACITIES)) == {1}
