@@ -1,0 +1,128 @@
+"""A window MLP: the sequence as one block, with weights for every position.
+
+Source: Bengio et al. 2003, "A Neural Probabilistic Language Model" (JMLR 3):
+    one hidden layer over a window of fixed width that slides along the text;
+    theirs has tanh units, ours ReLU.
+Axes: B batch, T time, I input, H hidden, K kernel, C channels.
+Run: python mlp.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:check]
+def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
+    """Refuse a tensor of another shape; a letter stands for any size >= 1.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    fits = tensor.ndim == len(axes) and all(
+        size == axis if isinstance(axis, int) else size >= 1
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes))
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:cell]
+class WindowMLP(nn.Module):
+    """One hidden layer over a window; each position has its own weights."""
+
+    def __init__(
+        self, window: int, input_size: int, hidden_size: int, output_size: int
+    ):
+        super().__init__()
+        if window < 1:
+            raise ValueError(f"window must be at least 1, got {window}")
+        self.window, self.input_size = window, input_size
+        self.hidden = nn.Linear(window * input_size, hidden_size)
+        self.output = nn.Linear(hidden_size, output_size)
+
+    def forward(self, x):
+        """Map a sequence exactly as long as the window to one output.
+
+        Shape:
+            x: (B, T, I)
+            -> (B, C)
+        """
+        check_shape("x", x, "B", self.window, self.input_size)
+        # --8<-- [start:step]
+        block = x.flatten(1)  # (B, T * I)
+        h = torch.relu(self.hidden(block))  # (B, H)
+        y = self.output(h)  # (B, C)
+        # --8<-- [end:step]
+        return y
+        # --8<-- [end:cell]
+
+
+# --8<-- [start:slide]
+def slide(model: WindowMLP, x: torch.Tensor) -> torch.Tensor:
+    """Apply one window of K steps at every time; zeros stand before the start.
+
+    Shape:
+        x: (B, T, I)
+        -> (B, T, C)
+    """
+    check_shape("x", x, "B", "T", model.input_size)
+    K = model.window
+    padded = nn.functional.pad(x, (0, 0, K - 1, 0))  # (B, T + K - 1, I)
+    # --8<-- [start:slide-step]
+    windows = padded.unfold(1, K, 1).mT  # (B, T, K, I)
+    y = model(windows.flatten(0, 1))  # (B * T, C)
+    # --8<-- [end:slide-step]
+    return y.unflatten(0, x.shape[:2])
+    # --8<-- [end:slide]
+
+
+# --8<-- [start:data]
+def waves(batch_size: int, steps: int, low: int, high: int, generator):
+    """Four steps of a slow (1) or fast (0) wave; they begin in low..high-1.
+
+    Shape:
+        -> (B, T, 1), (B,)
+    """
+    shape = torch.tensor([[1, -1, 1, -1], [1, 1, -1, -1]])
+    label = torch.randint(2, (batch_size,), generator=generator)
+    sign = 2 * torch.randint(2, (batch_size, 1), generator=generator) - 1
+    place = torch.randint(low, high, (batch_size, 1), generator=generator)
+    x = 0.3 * torch.randn(batch_size, steps, generator=generator)
+    x.scatter_add_(1, place + torch.arange(4), (sign * shape[label]).float())
+    return x.unsqueeze(2), label
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 600, seed: int = 0, device=None) -> list[float]:
+    """Learn waves that begin early, then meet late ones; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = WindowMLP(32, 1, 64, 2).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(steps):
+        x, y = (a.to(device) for a in waves(64, 32, 0, 13, generator))
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    right = []
+    with torch.no_grad():
+        for low, high in [(0, 13), (16, 29)]:
+            x, y = (a.to(device) for a in waves(2000, 32, low, high, generator))
+            right.append((model(x).argmax(1) == y).float().mean().item())
+    early, late = right
+    print(f"loss {losses[-1]:.4f}, early waves {early:.3f}, late {late:.3f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
