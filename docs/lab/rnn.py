@@ -282,12 +282,12 @@ assert solved["Q"] >= 6, "an orthogonal start should mostly reach them"
 # %% [markdown] lang="zh"
 # ## 读真的文字
 #
-# 车万育（1705 年卒）《声律启蒙》上卷的前五韵，十五段，每段都是同一个句式，公版。各本用字略有出入，如“百炼”或作“百鍊”，这里照通行的简体本。每韵留出末一段不训练，共五段。换行是一段的开头，也是结尾。
+# 车万育（1705 年卒）《声律启蒙》上卷的前五韵，十五段，每段除末一联外，句式全同，属公有领域。各本用字略有出入，如“龙旗”或作“龙旂”，这里照通行的简体本。每韵留出末一段不训练，共五段。换行是一段的开头，也是结尾。
 
 # %% [markdown] lang="en"
 # ## Real text
 #
-# The first five rhymes of <span lang="zh">声律启蒙</span>, a primer of couplets by Che Wanyu (died 1705), in the public domain: fifteen stanzas, all in one metre. Editions differ in a few characters, as in <span lang="zh">百炼</span> or <span lang="zh">百鍊</span>; this is a common text in simplified characters. The last stanza of each rhyme is held out, five in all. A line break begins a stanza and ends it.
+# The first five rhymes of <span lang="zh">声律启蒙</span>, a primer of couplets by Che Wanyu (died 1705), in the public domain: fifteen stanzas, all in one metre but for their last couplets. Editions differ in a few characters, as in <span lang="zh">龙旗</span> or <span lang="zh">龙旂</span>; this is a common text in simplified characters. The last stanza of each rhyme is held out, five in all. A line break begins a stanza and ends it.
 
 # %%
 TEXT = """
