@@ -1,7 +1,6 @@
 """Gating: a number in (0, 1), read from the data, says how much passes.
 
-Source: Levy et al. 2018 (arXiv 1805.03716): a gated state is a weighted sum;
-    Hu et al. 2018, "Squeeze-and-Excitation Networks" (arXiv 1709.01507).
+Source: Levy et al. 2018 (arXiv 1805.03716), Hu et al. 2018 (arXiv 1709.01507).
 Axes: B batch, T time, S source time, I input, H hidden, C channels.
 Run: python gating.py
 """
