@@ -133,7 +133,7 @@ def test_gradients_reach_every_parameter(device):
 
 
 def test_no_state_reads_the_future(device):
-    x = draw(device, 1, T, I).requires_grad_()
+    x = draw(device, 1, T, 3).requires_grad_()
     out, _ = GatedMemory(3, H).to(x)(x)
     (gradient,) = torch.autograd.grad(out[0, 2].sum(), x)
     assert (gradient[0, :3] != 0).all() and (gradient[0, 3:] == 0).all()
