@@ -121,7 +121,7 @@ def squeeze_excitation(x, W_1, W_2):
 
 
 # --8<-- [start:data]
-def last_marked(batch_size: int, steps: int, generator: torch.Generator):
+def latch(batch_size: int, steps: int, generator: torch.Generator):
     """Numbers, some of them marked; the answer is always the last of those.
 
     Shape:
@@ -145,7 +145,7 @@ def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
     optimizer = torch.optim.Adam(memory.parameters(), lr=5e-2)
     losses = []
     for _ in range(steps):
-        x, y = (a.to(device) for a in last_marked(64, 30, generator))
+        x, y = (a.to(device) for a in latch(64, 30, generator))
         loss = nn.functional.mse_loss(memory(x)[0].squeeze(2), y)
         optimizer.zero_grad()
         loss.backward()

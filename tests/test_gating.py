@@ -10,7 +10,7 @@ from snippets.gating import (
     GatedMemory,
     gate_weights,
     gru_as_attention,
-    last_marked,
+    latch,
     main,
     squeeze_excitation,
 )
@@ -63,10 +63,10 @@ def test_other_shapes_are_refused(x, h, message):
         GatedMemory(3, 4)(torch.zeros(x), h)
 
 
-def test_last_marked():
+def test_latch():
     generator = torch.Generator().manual_seed(0)
     sizes = {"batch_size": 50, "steps": 40, "B": 50, "T": 40}
-    x, y = check_shapes(last_marked, generator=generator, **sizes)
+    x, y = check_shapes(latch, generator=generator, **sizes)
     assert set(x[..., 1].unique().tolist()) == {0, 1} and x[:, 0, 1].all()
     assert 0.05 < x[:, 1:, 1].mean() < 0.15
     for values, marks, answers in zip(x[..., 0], x[..., 1], y):
