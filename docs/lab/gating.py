@@ -185,7 +185,7 @@ assert lstm_low < 0.6 and lstm_high > 1.3, "an LSTM does not average"
 # squares, with the product of number and mark as an extra present.
 
 # %%
-HOLD_STEPS = 600
+HOLD_STEPS = 400
 
 
 def hold(seed):
@@ -425,7 +425,7 @@ LABELS = {
     "gru_128": "GRU 128",
     "gru_64": "GRU 64",
 }
-fig, ax = plt.subplots(figsize=(4.4, 3.3))
+fig, ax = plt.subplots(figsize=(3.3, 3.3))
 for place, name in enumerate(reversed(LABELS)):
     colour = "C2" if name == "attention_64" else "C0"
     colour = "C1" if "_o_" in name or "lstm" in name else colour
