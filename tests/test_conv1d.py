@@ -229,6 +229,21 @@ def test_by_hand_averages_of_averages(device):
     assert x.mean().item() == 4.5
 
 
+def test_by_hand_fields(device):
+    x = draw(device, 2, 70, 2)
+    assert TCN(2, 2, 3, 4).field == 31
+    layers = [CausalConv1d(2, 2, 3, d) for d in (1, 1, 2, 2, 4, 4, 8, 8)]
+    assert lags_seen(nn.Sequential(*layers).to(x), x) == list(range(61))
+
+
+def test_by_hand_multiply_adds():
+    """Every weight of a matrix is used once a step."""
+    layers = [CausalConv1d(32, 32, 3), TCN(32, 32, 3, 5), nn.RNN(32, 32)]
+    layers.append(nn.LSTM(32, 32))
+    counts = [sum(p.numel() for p in m.parameters() if p.ndim > 1) for m in layers]
+    assert counts == [3072, 15360, 2048, 8192]
+
+
 # It learns
 
 

@@ -424,7 +424,7 @@ for runs, colour, style, label in [
         ax.plot(range(1, len(run) + 1), run, style, color=colour, lw=1.2, label=label)
         label = None
 ax.axvline(FEW, color="gray", lw=1, ls=":")
-ax.set_ylim(0.3, 1.0)
+ax.set_ylim(0.6, 1.0)
 ax.set_xlabel("epoch")
 ax.legend(loc="lower right")
 fig.savefig("digits.svg")
