@@ -353,8 +353,8 @@ assert dead_out == 4 * 16 * 16 + 16 * (9 + 1 + 1) and dead_state == 0
 fig, ax = plt.subplots()
 for name, colour, style, label in [
     ("state_default", "C2", "-", "h_n"),
-    ("out_fitted", "C1", "--", "out[:, −1], b = 5"),
-    ("out_default", "C3", "-", "out[:, −1]"),
+    ("out_fitted", "C1", "--", "out[:, -1], b = 5"),
+    ("out_default", "C3", "-", "out[:, -1]"),
 ]:
     for seed, curve in enumerate(places[name]):
         at = range(CHECK, CHECK * len(curve) + 1, CHECK)
