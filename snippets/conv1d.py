@@ -1,0 +1,140 @@
+"""Causal convolution over time: one kernel at every step, a wall behind it.
+
+Source: van den Oord et al. 2016, "WaveNet: A Generative Model for Raw Audio"
+    (arXiv 1609.03499): causal, dilated; Bai, Kolter, Koltun 2018, "An Empirical
+    Evaluation of Generic Convolutional and Recurrent Networks for Sequence
+    Modeling" (arXiv 1803.01271), whose levels hold two convolutions, weight
+    normalisation and dropout. Parameter names are those of torch.nn.Conv1d.
+Axes: B batch, T time, I input, C channels, K kernel.
+Run: python conv1d.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:check]
+def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
+    """Refuse a tensor of another shape; a letter stands for any size >= 1.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    fits = tensor.ndim == len(axes) and all(
+        size == axis if isinstance(axis, int) else size >= 1
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes))
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:cell]
+class CausalConv1d(nn.Module):
+    """Takes the state_dict of nn.Conv1d(I, C, K, dilation=dilation)."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, dilation=1):
+        super().__init__()
+        if min(kernel_size, dilation) < 1:
+            rule = "kernel_size and dilation must be >= 1"
+            raise ValueError(f"{rule}, got {kernel_size} and {dilation}")
+        self.in_channels, self.dilation = in_channels, dilation
+        shape = (out_channels, in_channels, kernel_size)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        bound = (in_channels * kernel_size) ** -0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, x):
+        """See the present and what lies d, 2d, …, (K - 1) d steps back.
+
+        Shape:
+            x: (B, T, I)
+            -> (B, T, C)
+        """
+        check_shape("x", x, "B", "T", self.in_channels)
+        T, d = x.shape[1], self.dilation
+        # --8<-- [start:step]
+        W = self.weight.unbind(2)  # (C, I)
+        past = nn.functional.pad(x, (0, 0, (len(W) - 1) * d, 0))
+        out = self.bias
+        for j, W_j in enumerate(W):
+            out = out + past[:, j * d : j * d + T] @ W_j.T  # (B, T, C)
+        # --8<-- [end:step]
+        return out
+        # --8<-- [end:cell]
+
+
+# --8<-- [start:model]
+class TCN(nn.Module):
+    """One causal convolution a level, dilated 1, 2, 4, …, with residuals."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, levels):
+        super().__init__()
+        sizes = [in_channels] + levels * [out_channels]
+        self.levels = nn.ModuleList(
+            CausalConv1d(before, after, kernel_size, 2**level)
+            for level, (before, after) in enumerate(zip(sizes, sizes[1:]))
+        )
+        self.field = 1 + (kernel_size - 1) * (2**levels - 1)
+
+    def forward(self, x):
+        """Widen the view level by level.
+
+        Shape:
+            x: (B, T, I)
+            -> (B, T, C)
+        """
+        # --8<-- [start:model-step]
+        first, *rest = self.levels
+        h = torch.relu(first(x))
+        for level in rest:
+            h = h + torch.relu(level(h))
+        # --8<-- [end:model-step]
+        return h
+        # --8<-- [end:model]
+
+
+# --8<-- [start:data]
+def adding(batch_size: int, steps: int, generator: torch.Generator):
+    """Numbers in [0, 1) with two of them marked; the answer is their sum.
+
+    Shape:
+        -> (B, T, 2), (B,)
+    """
+    values = torch.rand(batch_size, steps, generator=generator)
+    order = torch.rand(batch_size, steps, generator=generator).argsort(1)
+    marks = (order < 2).float()
+    return torch.stack((values, marks), 2), (values * marks).sum(1)
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
+    """Add two marked numbers among 50; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    tcn, readout = TCN(2, 32, 3, 5).to(device), nn.Linear(32, 1).to(device)
+    parameters = [*tcn.parameters(), *readout.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    losses = []
+    for _ in range(steps):
+        x, y = (a.to(device) for a in adding(64, 50, generator))
+        loss = nn.functional.mse_loss(readout(tcn(x)[:, -1]).squeeze(1), y)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    print(f"field {tcn.field}, mean squared error {losses[-1]:.5f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
