@@ -171,16 +171,15 @@ assert tcn_depths[2] - tcn_depths[1] == tcn_each > 0
 
 # %%
 fig, ax = plt.subplots()
+steps = list(range(1, 129, 3))
 for name, colour in [
     ("GRU", "C4"),
-    ("LSTM", "C3"),
     ("RNN", "C0"),
     ("TCN", "C1"),
     ("Transformer", "C2"),
 ]:
     _, slope, start = queues[name]
-    ends = [1, 128]
-    ax.plot(ends, [slope * T + start for T in ends], color=colour)
+    ax.plot(steps, [slope * T + start for T in steps], color=colour)
     ax.text(130, slope * 128 + start, name, color=colour, va="center")
 doubling = [2, 4, 8, 16, 32, 64, 128]
 sizes = [torch.randn(1, T, D, device=DEVICE).requires_grad_() for T in doubling]
@@ -534,13 +533,19 @@ assert min(g for _, g in stacks["no norm"]) > 5
 
 # %%
 fig, ax = plt.subplots()
-for kind, colour in zip(KINDS, ("C2", "C1", "C3", "C4")):
-    lines_ = torch.tensor([c for c, _ in stacks[kind]]).mean(0)
-    ax.plot(range(25), lines_, color=colour)
-    ax.text(24.4, lines_[-1], kind, color=colour, va="center")
+SHOWN = [
+    ("no residual", "C3", r"$\mathrm{LN}(f(x))$"),
+    ("no norm", "C4", r"$x + f(x)$"),
+    ("post", "C1", r"$\mathrm{LN}(x + f(x))$"),
+    ("pre", "C2", r"$x + f(\mathrm{LN}(x))$"),
+]
+for kind, colour, label in SHOWN:
+    mean = torch.tensor([cosines for cosines, _ in stacks[kind]]).mean(0)
+    ax.plot(range(25), mean, color=colour, label=label)
 ax.set_ylim(0, 1.03)
 ax.set_xlim(0, 24)
 ax.set_xticks([0, 6, 12, 18, 24])
+ax.legend(loc="lower right")
 fig.savefig("norms.svg")
 
 # %% [markdown] lang="zh"
@@ -656,8 +661,8 @@ def newton(cell, x, width):
         b = f(before, x) - (A @ before.unsqueeze(2)).squeeze(2)
         h, last = scan(A, b), h
         if (h - last).abs().max() < 1e-10:
-            break
-    return h, A, count
+            return h, A, count
+    raise RuntimeError("T sweeps were to be enough")
 
 
 def sweeps(cell, x):
