@@ -1,0 +1,109 @@
+"""Bidirectional LSTM: one half has read the past, the other the future.
+
+Source: Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks";
+    with LSTMs: Graves & Schmidhuber 2005, "Framewise Phoneme Classification
+    with Bidirectional LSTM and Other Neural Network Architectures"; the
+    documentation of torch.nn.LSTM, whose two halves these are.
+Axes: B batch, T time, I input, H hidden.
+Run: python birnn.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:check]
+def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
+    """Refuse a tensor of another shape; a letter stands for any size >= 1.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    fits = tensor.ndim == len(axes) and all(
+        size == axis if isinstance(axis, int) else size >= 1
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes))
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:cell]
+class BiLSTM(nn.Module):
+    """Two LSTMs, the halves of nn.LSTM(I, H, bidirectional=True)."""
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.forth = nn.LSTM(input_size, hidden_size, batch_first=True)
+        self.back = nn.LSTM(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x, state=None):
+        """Read in both directions; `state` is where each starts, 0 if None.
+
+        Shape:
+            x: (B, T, I)
+            state: (2, B, H), (2, B, H)
+            -> (B, T, 2H), (2, B, H), (2, B, H)
+        """
+        check_shape("x", x, "B", "T", self.input_size)
+        zero = x.new_zeros(2, len(x), self.hidden_size)
+        h, c = (zero, zero) if state is None else state
+        check_shape("h", h, 2, len(x), self.hidden_size)
+        check_shape("c", c, 2, len(x), self.hidden_size)
+        # --8<-- [start:step]
+        past, last = self.forth(x, (h[:1], c[:1]))  # (B, T, H)
+        future, first = self.back(x.flip(1), (h[1:], c[1:]))  # (B, T, H)
+        out = torch.cat((past, future.flip(1)), 2)  # (B, T, 2H)
+        h, c = map(torch.cat, zip(last, first))  # (2, B, H)
+        # --8<-- [end:step]
+        return out, (h, c)
+        # --8<-- [end:cell]
+
+
+# --8<-- [start:data]
+def meeting(batch_size: int, steps: int, ahead: int, generator):
+    """Random bits; the label of a bit is its XOR with the one `ahead`.
+
+    Where there is no such bit the label is -100: not scored.
+
+    Shape:
+        -> (B, T, 1), (B, T)
+    """
+    bits = torch.randint(2, (batch_size, steps), generator=generator)
+    y = torch.full_like(bits, -100)
+    y[:, : steps - ahead] = bits[:, : steps - ahead] ^ bits[:, ahead:]
+    return bits.unsqueeze(2).float(), y
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
+    """Compare each bit with the one three steps ahead; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    birnn, readout = BiLSTM(1, 16).to(device), nn.Linear(32, 2).to(device)
+    parameters = [*birnn.parameters(), *readout.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    losses = []
+    for _ in range(steps):
+        x, y = (a.to(device) for a in meeting(32, 20, 3, generator))
+        logits = readout(birnn(x)[0])  # (B, T, 2)
+        loss = nn.functional.cross_entropy(logits.mT, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    scored = y != -100
+    accuracy = (logits.argmax(2) == y)[scored].float().mean().item()
+    print(f"loss {losses[-1]:.4f}, x[t] xor x[t + 3] {accuracy:.3f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
