@@ -15,7 +15,10 @@ from snippets.transformer import (
 )
 from tests.helpers import assert_close_scaled, check_shapes
 
-SURVIVORS = {}
+SURVIVORS = {
+    "Decoder.forward: (k.shape[1] for k, _ in caches[0] or ()) -> "
+    "(k.shape[1] for _, k in caches[0] or ())": "a value for every key",
+}
 REL = {torch.float64: 1e-10, torch.float32: 1e-4}
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 NORMS = pytest.mark.parametrize("norm_first", [False, True])
@@ -104,7 +107,7 @@ def test_what_is_no_mask_is_refused(device):
 
 @DTYPES
 @NORMS
-@pytest.mark.parametrize("mask", [None, "causal", "padding"])
+@pytest.mark.parametrize("mask", [None, "causal", "padding", "each"])
 def test_equal_to_torch(norm_first, mask, dtype, device):
     ours, twin = twins(device, dtype, norm_first)
     x = draw(device, 2, 7, 12, dtype=dtype).requires_grad_()
@@ -116,6 +119,11 @@ def test_equal_to_torch(norm_first, mask, dtype, device):
         keep = torch.tensor([[True] * 7, [True] * 4 + [False] * 3], device=device)
         hide = {"src_key_padding_mask": ~keep}
         keep = keep[:, None, None]
+    elif mask == "each":  # head and example
+        generator = torch.Generator().manual_seed(1)
+        keep = torch.rand(2, 4, 7, 7, generator=generator) < 0.5
+        keep = (keep | torch.eye(7, dtype=torch.bool)).to(device)
+        hide = {"src_mask": ~keep.flatten(0, 1)}
     found, wanted = ours(x, keep), twin(x, **hide)
     assert_close_scaled(found, wanted, REL[dtype], "output")
     weight = draw(device, *found.shape, dtype=dtype)
@@ -251,6 +259,13 @@ def test_cached_equals_uncached(pieces, device):
         assert [v.shape for _, v in cache] == [(2, n, 12) for n in pieces]
 
 
+def test_one_layer_will_do(device):
+    model, x, cache = decoder(device, 1), tokens(device, 2, 5), []
+    found = [model(piece, [cache]) for piece in x.split(2, 1)]
+    assert_close_scaled(torch.cat(found, 1), model(x), 1e-10)
+    assert len(cache) == 3
+
+
 def test_generation_is_the_same_and_greedy(device):
     model, x = decoder(device), tokens(device, 5, 3)
     found = generate(model, x, 8)
@@ -281,6 +296,7 @@ def test_the_example_by_hand():
     assert digits(table[1, :3]) == [0.8415, 0.5403, 0.0100]
     assert digits(table[1, 3], 5) == [0.99995]
     assert digits(table[2]) == [0.9093, -0.4161, 0.0200, 0.9998]
+    assert digits(table[3]) == [0.1411, -0.9900, 0.0300, 0.9996]
     for p in range(6):
         assert digits(table[p] @ table[p + 2]) == [0.5837]
     norm = nn.LayerNorm(3, eps=0)
@@ -288,6 +304,24 @@ def test_the_example_by_hand():
     assert digits(norm(torch.tensor([1.0, 2, 3]))) == [-1.2247, 0, 1.2247]
     assert digits(norm(torch.tensor([11.0, 12, 13]))) == [-1.2247, 0, 1.2247]
     assert digits(norm(torch.tensor([10.0, 20, 30]))) == [-1.2247, 0, 1.2247]
+
+
+def test_sublayers_that_do_nothing_and_the_place_of_the_norm():
+    x = torch.tensor([[[1.0, 2, 3]]])
+    for first, wanted in ((True, [1, 2, 3]), (False, [-1.2247, 0, 1.2247])):
+        layer = TransformerEncoderLayer(3, 1, 4, first)
+        for part in (layer.self_attn.out_proj, layer.linear2):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
+        assert digits(layer(x), 3) == [round(number, 3) for number in wanted]
+
+
+def test_a_token_costs_256_numbers_in_two_layers_of_width_64():
+    model, caches = Decoder(11, 64, 4, 2), [[], []]
+    for n in (1, 4):
+        model(torch.zeros(1, n, dtype=torch.long), caches)
+    held = sum(part.numel() for cache in caches for pair in cache for part in pair)
+    assert held == 5 * 256
 
 
 # It learns
