@@ -1,0 +1,157 @@
+"""Transformer: every step looks at every other, and no state is handed on.
+
+Source: Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762);
+    the norm first: Xiong et al. 2020 (arXiv 2002.04745). Names of parameters
+    are those of torch.nn.TransformerEncoderLayer. The attention is torch's.
+Axes: B batch, T time, S source time, D model width, A heads, V vocabulary.
+Run: python transformer.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:positions]
+def sinusoid(steps: int, width: int) -> torch.Tensor:
+    """A clock with width / 2 hands, read at each position from 0 on.
+
+    Shape:
+        -> (T, D)
+    """
+    speed = 10000 ** (-torch.arange(0, width, 2) / width)  # (D/2)
+    angle = torch.arange(steps).unsqueeze(1) * speed  # (T, D/2)
+    return torch.stack((angle.sin(), angle.cos()), 2).flatten(1)[:, :width]
+    # --8<-- [end:positions]
+
+
+# --8<-- [start:cell]
+class TransformerEncoderLayer(nn.Module):
+    """Takes the state_dict of torch's; batch first, ReLU, no dropout."""
+
+    def __init__(self, d_model, nhead, dim_feedforward, norm_first=False):
+        super().__init__()
+        if nhead < 1 or d_model % nhead:
+            raise ValueError(f"nhead must divide {d_model}, got {nhead}")
+        self.nhead, self.norm_first = nhead, norm_first
+        self.self_attn = nn.MultiheadAttention(d_model, nhead)
+        self.linear1 = nn.Linear(d_model, dim_feedforward)
+        self.linear2 = nn.Linear(dim_feedforward, d_model)
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+
+    def forward(self, x, mask=None, cache=None):
+        """Attend, then think; `cache` is a list of earlier keys and values.
+
+        Shape:
+            x: (B, T, D)
+            mask: (B, A, T, T)
+            -> (B, T, D)
+        """
+        # --8<-- [start:step]
+        if self.norm_first:
+            x = x + self.attend(self.norm1(x), mask, cache)
+            return x + self.feed_forward(self.norm2(x))
+        x = self.norm1(x + self.attend(x, mask, cache))
+        return self.norm2(x + self.feed_forward(x))
+        # --8<-- [end:step]
+
+    # --8<-- [start:sublayers]
+    def attend(self, x, mask, cache):
+        """Look at all steps that the mask keeps: (B, T, D) -> (B, T, D)."""
+        if mask is not None and (mask.dtype != torch.bool or mask.ndim % 2):
+            got = f"{mask.dtype} {tuple(mask.shape)}"
+            raise ValueError(f"mask must be boolean, 2 or 4 axes, got {got}")
+        W, b = self.self_attn.in_proj_weight, self.self_attn.in_proj_bias
+        q, k, v = nn.functional.linear(x, W, b).chunk(3, 2)  # (B, T, D)
+        if cache is not None:
+            cache.append((k, v))
+            k, v = (torch.cat(parts, 1) for parts in zip(*cache))  # (B, S, D)
+        split = nn.Unflatten(2, (self.nhead, -1))
+        q, k, v = (split(a).transpose(1, 2) for a in (q, k, v))
+        out = nn.functional.scaled_dot_product_attention(q, k, v, mask)
+        return self.self_attn.out_proj(out.transpose(1, 2).flatten(2))
+
+    def feed_forward(self, x):
+        """Think, each step by itself: (B, T, D) -> (B, T, D)."""
+        return self.linear2(self.linear1(x).relu())
+        # --8<-- [end:sublayers]
+        # --8<-- [end:cell]
+
+
+# --8<-- [start:decoder]
+class Decoder(nn.Module):
+    """Tokens in; at each step, scores of the next token out."""
+
+    def __init__(self, vocab_size, d_model, nhead, num_layers):
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, d_model)
+        size = d_model, nhead, 4 * d_model, True
+        layers = (TransformerEncoderLayer(*size) for _ in range(num_layers))
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(d_model)
+        self.readout = nn.Linear(d_model, vocab_size)
+
+    def forward(self, tokens, caches=None):
+        """Read on; `caches` holds one list a layer and remembers.
+
+        Shape:
+            tokens: (B, T)
+            -> (B, T, V)
+        """
+        x, caches = self.embed(tokens), caches or [None] * len(self.layers)
+        past = sum(k.shape[1] for k, _ in caches[0] or ())
+        T, S, D = x.shape[1], past + x.shape[1], x.shape[2]
+        x = x + sinusoid(S, D)[past:].to(x)  # (B, T, D)
+        mask = torch.ones(T, S, dtype=torch.bool, device=x.device).tril(past)
+        for layer, cache in zip(self.layers, caches):
+            x = layer(x, mask, cache)
+        return self.readout(self.norm(x))
+        # --8<-- [end:decoder]
+
+
+# --8<-- [start:generate]
+@torch.no_grad()
+def generate(model, tokens, steps: int, cached: bool = True):
+    """Append the likeliest token, `steps` times.
+
+    Shape:
+        tokens: (B, S)
+        -> (B, T)
+    """
+    caches, new = [[] for _ in model.layers] if cached else None, tokens
+    for _ in range(steps):
+        scores = model(new if cached else tokens, caches)
+        new = scores[:, -1:].argmax(2)  # (B, 1)
+        tokens = torch.cat((tokens, new), 1)
+    return tokens
+    # --8<-- [end:generate]
+
+
+# --8<-- [start:main]
+def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
+    """Reverse 24 digits with one layer; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    embed, readout = nn.Embedding(10, 64), nn.Linear(64, 10)
+    layer = TransformerEncoderLayer(64, 4, 128)
+    model = nn.ModuleList([embed, layer, readout]).to(device)
+    place = sinusoid(24, 64).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(steps):
+        x = torch.randint(10, (64, 24), generator=generator).to(device)
+        y = x.flip(1)
+        scores = readout(layer(embed(x) + place))  # (B, T, V)
+        loss = nn.functional.cross_entropy(scores.mT, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    whole = (scores.argmax(2) == y).all(1).float().mean().item()
+    print(f"loss {losses[-1]:.4f}, all 24 digits reversed {whole:.2f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
