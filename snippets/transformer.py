@@ -78,7 +78,7 @@ class TransformerEncoderLayer(nn.Module):
 
 
 # --8<-- [start:decoder]
-class Decoder(nn.Module):
+class CausalLM(nn.Module):
     """Tokens in; at each step, scores of the next token out."""
 
     def __init__(self, vocab_size, d_model, nhead, num_layers):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from snippets.transformer import (
-    Decoder,
+    CausalLM,
     TransformerEncoderLayer,
     generate,
     main,
@@ -16,7 +16,7 @@ from snippets.transformer import (
 from tests.helpers import assert_close_scaled, check_shapes
 
 SURVIVORS = {
-    "Decoder.forward: (k.shape[1] for k, _ in caches[0] or ()) -> "
+    "CausalLM.forward: (k.shape[1] for k, _ in caches[0] or ()) -> "
     "(k.shape[1] for _, k in caches[0] or ())": "a value for every key",
 }
 REL = {torch.float64: 1e-10, torch.float32: 1e-4}
@@ -55,7 +55,7 @@ def twins(device, dtype, norm_first, D=12, A=4, width=20):
 
 def decoder(device, layers=2):
     torch.manual_seed(0)
-    return scatter(Decoder(11, 12, 3, layers)).to(device, torch.float64)
+    return scatter(CausalLM(11, 12, 3, layers)).to(device, torch.float64)
 
 
 def tokens(device, *shape):
@@ -317,7 +317,7 @@ def test_sublayers_that_do_nothing_and_the_place_of_the_norm():
 
 
 def test_a_token_costs_256_numbers_in_two_layers_of_width_64():
-    model, caches = Decoder(11, 64, 4, 2), [[], []]
+    model, caches = CausalLM(11, 64, 4, 2), [[], []]
     for n in (1, 4):
         model(torch.zeros(1, n, dtype=torch.long), caches)
     held = sum(part.numel() for cache in caches for pair in cache for part in pair)

@@ -31,7 +31,7 @@ from snippets.conv1d import TCN
 from snippets.gru import GRU
 from snippets.lstm import LSTM
 from snippets.rnn import RNN, parity
-from snippets.transformer import Decoder, TransformerEncoderLayer, generate, sinusoid
+from snippets.transformer import CausalLM, TransformerEncoderLayer, generate, sinusoid
 
 # %% [markdown] lang="zh"
 # ## 与 torch 相等
@@ -221,7 +221,7 @@ class Blend(nn.Module):
 
 def decoder(seed):
     torch.manual_seed(seed)
-    return Decoder(VOCABULARY, WIDTH, 4, LAYERS).double().to(DEVICE)
+    return CausalLM(VOCABULARY, WIDTH, 4, LAYERS).double().to(DEVICE)
 
 
 def training_depth(T):
@@ -309,7 +309,7 @@ def lines(batch_size, generator):
 def write_backwards(seed):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = Decoder(11, 64, 4, 1).to(DEVICE)
+    model = CausalLM(11, 64, 4, 1).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(300):
         line = lines(64, generator)
@@ -571,7 +571,7 @@ def track(kind, seed):
         nn.init.orthogonal_(rnn.weight_hh_l0)
         model, rate = nn.ModuleList([rnn, readout]), 1e-2
     else:
-        model, rate = Decoder(2, 32, 4, 2), 3e-3
+        model, rate = CausalLM(2, 32, 4, 2), 3e-3
     model.to(DEVICE)
 
     def scores(x):
