@@ -559,8 +559,8 @@ with torch.no_grad():
     y = conv(x)[0, :, 0]
 
 assert torch.allclose(y[:K], states[:K])  # equal up to the wall
-missing = states[K:] - y[K:]
-assert torch.allclose(missing, a**K * states[:-K])  # and then exactly this is missing
+missing = states[K:] - y[K:]  # beyond it
+assert torch.allclose(missing, a**K * states[:-K])
 assert abs(a**K - 0.0115) < 1e-4
 # --8<-- [end:exercise-3]
 
@@ -576,8 +576,8 @@ def steps_seen(K, dilations, T=64):
 
 
 assert steps_seen(2, [1, 2, 4, 8]) == list(range(16))
-assert steps_seen(2, [4, 4, 4, 4]) == [0, 4, 8, 12, 16]  # a wide field full of holes
-assert steps_seen(2, [1, 3, 9]) == [0, 1, 3, 4, 9, 10, 12, 13]  # three is too fast
+assert steps_seen(2, [4, 4, 4, 4]) == [0, 4, 8, 12, 16]  # holes
+assert steps_seen(2, [1, 3, 9]) == [0, 1, 3, 4, 9, 10, 12, 13]
 assert steps_seen(3, [1, 3, 9]) == list(range(27))  # not for a kernel of three
 # --8<-- [end:exercise-4]
 
@@ -593,7 +593,7 @@ class Stream:
         self.past = torch.zeros(span, conv.in_channels).double()
 
     def __call__(self, x_t):
-        window = torch.cat((self.past, x_t.unsqueeze(0)))  # what this layer needs
+        window = torch.cat((self.past, x_t.unsqueeze(0)))
         self.past = window[1:]
         return self.conv(window.unsqueeze(0))[0, -1]
 
@@ -611,7 +611,7 @@ with torch.no_grad():
     assert torch.allclose(torch.stack(out), tcn(x)[0])
 
 held = sum(stream.past.numel() for stream in streams)
-assert held == (tcn.field - 1) * 8  # an RNN of width 8 holds 8
+assert held == (tcn.field - 1) * 8
 # --8<-- [end:exercise-5]
 
 # %% [markdown] lang="zh"
