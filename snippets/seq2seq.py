@@ -103,18 +103,18 @@ def greedy(decoder, context, steps: int, h=None):
 
 
 @torch.no_grad()
-def beam_search(decoder, context, steps: int, width: int):
+def beam(decoder, context, steps: int, width: int):
     """From one context, (1, H): pairs of log p and tokens, best first."""
     beams, device = [(0.0, [], None)], context.device
     for _ in range(steps):
-        grown = [beam for beam in beams if beam[1][-1:] == [END]]
+        grown = [one for one in beams if one[1][-1:] == [END]]
         for total, tokens, h in beams:
             if tokens[-1:] != [END]:
                 last = torch.tensor([(tokens or [END])[-1:]], device=device)
                 scores, h = decoder(last, context, h)  # (1, 1, V), (1, H)
                 logs = enumerate(scores.flatten().log_softmax(0).tolist())
                 grown += [(total + log, [*tokens, i], h) for i, log in logs]
-        beams = sorted(grown, key=lambda beam: -beam[0])[:width]
+        beams = sorted(grown, key=lambda one: -one[0])[:width]
     return [(total, tokens) for total, tokens, _ in beams]
     # --8<-- [end:search]
 

@@ -12,7 +12,7 @@ from snippets.seq2seq import (
     END,
     Decoder,
     Encoder,
-    beam_search,
+    beam,
     greedy,
     main,
     masked_cross_entropy,
@@ -303,7 +303,7 @@ def test_all_right_on_gold_is_all_right_alone(device):
 def table(previous, context, h=None):
     """A decoder that says A, B: .6, .4; then C, D: .5, .5 or .9, .1."""
     after = {END: [0.6, 0.4, 0, 0], 0: [0, 0, 0.5, 0.5], 1: [0, 0, 0.9, 0.1]}
-    rows = [[after[token] for token in row] for row in previous.tolist()]
+    rows = [[after.get(i, [0.25] * 4) for i in row] for row in previous.tolist()]
     return torch.tensor(rows, dtype=torch.float64, device=context.device).log(), h
 
 
@@ -312,9 +312,9 @@ def test_the_search_by_hand(device):
     assert greedy(table, context, 2).tolist() == [[0, 2]]
     assert greedy(table, context, 1).tolist() == [[0]]
     for width, tokens, p in [(1, [0, 2], 0.30), (2, [1, 2], 0.36), (9, [1, 2], 0.36)]:
-        log, found = beam_search(table, context, 2, width)[0]
+        log, found = beam(table, context, 2, width)[0]
         assert found == tokens and abs(math.exp(log) - p) < 1e-12
-    two = beam_search(table, context, 2, 2)
+    two = beam(table, context, 2, 2)
     assert [tokens for _, tokens in two] == [[1, 2], [0, 2]]
 
 
@@ -347,7 +347,7 @@ def test_a_wide_enough_beam_is_exhaustive(seed, device):
         decoder.readout.bias[END] += 1
     context = 2 * draw(device, 1, 7)
     wanted = exhaustive(decoder, context, 3)
-    found = beam_search(decoder, context, 3, 2000)
+    found = beam(decoder, context, 3, 2000)
     assert len(found) == len(wanted) == 1 + 10 + 10 * 10 * 11
     assert {len(tokens) for _, tokens in found} == {1, 2, 3}
     assert abs(sum(math.exp(log) for log, _ in found) - 1) < 1e-12
@@ -363,7 +363,7 @@ def test_a_beam_of_one_is_greedy_up_to_the_end(seed, device):
         decoder.readout.weight.mul_(6)
     ended = 0
     for context in 2 * draw(device, 30, 1, 7):
-        ((log, tokens),) = beam_search(decoder, context, 6, 1)
+        ((log, tokens),) = beam(decoder, context, 6, 1)
         said = greedy(decoder, context, 6)[0].tolist()
         n = said.index(END) + 1 if END in said else 6
         assert tokens == said[:n]
@@ -378,7 +378,7 @@ def test_a_wider_beam_keeps_that_many(device):
     _, decoder = models(device)
     context = draw(device, 1, 7)
     for width in (1, 2, 5):
-        found = beam_search(decoder, context, 4, width)
+        found = beam(decoder, context, 4, width)
         assert len(found) == width
         totals = [total for total, _ in found]
         assert totals == sorted(totals, reverse=True)

@@ -83,7 +83,7 @@ assert abs(cosine - 1) < 1e-12 and abs(shrunk - 4) < 1e-12
 # - 一个向量：$h^S$ 作初始状态，还接到每一步的输入上，这就是代码里的 `Decoder`；
 # - 注意力：$h^S$ 只作初始状态，读出之前用注意力看一遍编码器的全部状态。教科书里大都这样：注意力看到的，顶替了每步都给的向量。
 #
-# 排序另有两个对照：$h^S$ 只在开头给，也没有注意力；每步都给，**又**加注意力。
+# 排序另有两个对照：$h^S$ 只在开头给，也没有注意力；$h^S$ 每步都给，**又**加注意力。
 #
 # 编码器都一样，单向 GRU，宽度 64，默认初始化；教师强制，一批 64 条，Adam 5e-3，梯度裁剪到 1。评测时用权重的指数滑动平均（每步留 0.98），免得结果随最后几步抖动。预算两档：200 步和 600 步，同一次训练，走到 200 步时先量一次；对照只训练 200 步。步数和学习率在编号 100 以上的种子上选定。一次 600 步要十秒左右，所以只用三个种子。
 #
@@ -231,12 +231,12 @@ assert max(at("reverse", "vector", LONG)) < 0.6
 assert min(at("reverse", "attention", SHORT)) > max(at("reverse", "vector", LONG))
 assert min(at("sort", "vector", LONG)) > 0.9
 assert min(at("sort", "attention", LONG)) > 0.85
-assert max(controls["once"]) < 0.3 < 0.6 < min(at("sort", "vector", SHORT))
+assert max(controls["once"]) < 0.1 < 0.4 < min(at("sort", "vector", SHORT))
 assert max(at("sort", "attention", SHORT)) < min(at("sort", "vector", SHORT))
 assert max(at("sort", "attention", SHORT)) < min(controls["both"])
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(5.8, 2.7), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.6), sharey=True)
 STYLE = {"vector": ("C3", r"$h^S$"), "attention": ("C0", "attention")}
 for ax, task in zip(axes, TASKS):
     for group, (colour, label) in STYLE.items():
@@ -250,7 +250,7 @@ for ax, task in zip(axes, TASKS):
 axes[0].set_title("3 1 2 → 2 1 3")
 axes[1].set_title("3 1 2 → 1 2 3")
 axes[0].set_ylim(0, 1.02)
-axes[0].legend(loc="upper left", bbox_to_anchor=(0, 0.93), fontsize=8.5)
+axes[1].legend(loc="lower right")
 fig.savefig("curve.svg")
 
 # %% [markdown] lang="zh"
@@ -294,7 +294,7 @@ for key in by_length:
     assert max(of_length(*key, 2 * HIGH)[1]) < 0.4
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(5.8, 2.7), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.6), sharey=True)
 for ax, task in zip(axes, TASKS):
     ax.axvspan(LOW, HIGH, color="lightgray", alpha=0.4, lw=0)
     for group, (colour, label) in STYLE.items():
@@ -307,7 +307,7 @@ for ax, task in zip(axes, TASKS):
 axes[0].set_title("3 1 2 → 2 1 3")
 axes[1].set_title("3 1 2 → 1 2 3")
 axes[0].set_ylim(0, 1.02)
-axes[1].legend(loc="upper right", fontsize=8.5)
+axes[0].legend(loc="upper right", bbox_to_anchor=(1.12, 1))
 fig.savefig("length.svg")
 
 # %% [markdown] lang="zh"
@@ -576,7 +576,7 @@ assert mistakes_own.sum() > 1.2 * mistakes_gold.sum()
 # %%
 # --8<-- [start:exercise-3]
 def copying(seed, backwards, steps=300):
-    """Loss of writing 8 digits as they stood; the encoder may read them backwards."""
+    """Loss after learning to write 8 digits as they stood."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     encoder, decoder = Encoder(11, 16, 32), Decoder(11, 16, 32)
@@ -600,6 +600,7 @@ lags = [S for i in range(1, S + 1)], [2 * i - 1 for i in range(1, S + 1)]
 assert sum(lags[0]) == sum(lags[1]) and min(lags[0]) == S and min(lags[1]) == 1
 straight = [copying(seed, False) for seed in SEEDS]
 reversed_ = [copying(seed, True) for seed in SEEDS]
+assert max(reversed_) < min(straight)
 # --8<-- [end:exercise-3]
 print(straight, reversed_)
 
