@@ -47,15 +47,15 @@ class SkipGram(nn.Module):
         # --8<-- [end:cell]
 
 
-# --8<-- [start:pairs]
-def pairs(sentences, window: int):
+# --8<-- [start:neighbours]
+def neighbours(sentences, window: int):
     """Each word, and each of its neighbours at most `window` places away."""
     place = torch.arange(sentences.shape[1], device=sentences.device)
     distance = (place - place.unsqueeze(1)).abs()  # (T, T)
     near = (distance > 0) & (distance <= window)
     word, context = near.nonzero(as_tuple=True)
     return sentences[:, word].flatten(), sentences[:, context].flatten()
-    # --8<-- [end:pairs]
+    # --8<-- [end:neighbours]
 
 
 # --8<-- [start:noise]
@@ -135,7 +135,7 @@ def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
     generator = torch.Generator().manual_seed(seed)
     sentences = company(10_000, generator)
     shares = noise_shares(sentences.flatten().bincount())
-    word, context = pairs(sentences, 4)
+    word, context = neighbours(sentences, 4)
     model = SkipGram(112, 16).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     losses = []

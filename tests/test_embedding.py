@@ -14,16 +14,16 @@ from snippets.embedding import (
     analogy,
     company,
     main,
+    neighbours,
     noise_shares,
-    pairs,
     questions,
 )
 from tests.helpers import assert_close_scaled, check_shapes
 
 SURVIVORS = {
-    "pairs: word, context = near.nonzero(as_tuple=True) -> "
+    "neighbours: word, context = near.nonzero(as_tuple=True) -> "
     "context, word = near.nonzero(as_tuple=True)": "near is symmetric: the same pairs",
-    "pairs: (sentences[:, word].flatten(), sentences[:, context].flatten()) -> "
+    "neighbours: (sentences[:, word].flatten(), sentences[:, context].flatten()) -> "
     "(sentences[:, context].flatten(), sentences[:, word].flatten())": "likewise",
     "analogy: torch.stack((a, b, c), 1) -> torch.stack((b, a, c), 1)": "all three go",
     "analogy: torch.stack((a, b, c), 1) -> torch.stack((a, c, b), 1)": "likewise",
@@ -158,7 +158,7 @@ def test_a_look_up_is_one_hot_times_the_matrix(device):
 
 
 def listed(sentences, window):
-    return sorted(zip(*(ids.tolist() for ids in pairs(sentences, window))))
+    return sorted(zip(*(ids.tolist() for ids in neighbours(sentences, window))))
 
 
 def test_pairs_by_hand():
@@ -168,7 +168,7 @@ def test_pairs_by_hand():
 @pytest.mark.parametrize("window, count", [(1, 8), (2, 14), (4, 20), (9, 20)])
 def test_pairs_are_the_neighbours_and_no_word_with_itself(window, count, device):
     sentences = torch.arange(15, device=device).view(3, 5)
-    word, context = pairs(sentences, window)
+    word, context = neighbours(sentences, window)
     assert len(word) == len(context) == 3 * count
     wanted = Counter(
         (s[i], s[j])

@@ -25,7 +25,7 @@ DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
 
 # %%
-from snippets.embedding import SkipGram, analogy, company, noise_shares, pairs
+from snippets.embedding import SkipGram, analogy, company, neighbours, noise_shares
 
 # %% [markdown] lang="zh"
 # ## 独热与查表
@@ -127,7 +127,7 @@ def train(sentences, size, seed, stops, D=16, window=4, power=0.75):
     generator = torch.Generator().manual_seed(seed)
     counts = sentences.flatten().bincount(minlength=size)
     shares = noise_shares(counts, power)
-    word, context = pairs(sentences, window)
+    word, context = neighbours(sentences, window)
     model = SkipGram(size, D).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     found = []
@@ -301,7 +301,7 @@ print(
 
 # %%
 def pair_counts(sentences, window):
-    word, context = pairs(sentences, window)
+    word, context = neighbours(sentences, window)
     return (VOCABULARY * word + context).bincount(minlength=VOCABULARY**2)
 
 
