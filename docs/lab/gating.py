@@ -248,7 +248,10 @@ assert max(keep_marked) < 0.15 and min(keep_other) > 0.97
 # - GRU 和 LSTM：`torch.nn` 的，保留的偏置为 3（时间常数约 21 步，与序列一样长）；
 # - `GatedMemory`：门只看输入，偏置也是 3；
 # - 后面写着 $\odot\, o$ 的：状态读出之前，再乘一个看当前词元的输出门；
-# - 后面写着 MLP 的：读出层换成两层，看它能不能代替输出门。
+# - 后面写着 MLP 的：读出层换成两层，看它能不能代替输出门；
+# - 写着 $o = 1$ 的：LSTM 的输出门一直全开，等于没有。
+#
+# 另外让注意力也跑一遍看不到前一个词元的，不画在图上。
 #
 # 学习率在种子 100 上对全部模型试过 0.003 和 0.01，取后者；没有输出门的另试过 0.03，也没有用。两档预算，短的是长的三分之一，在同一次训练的半路上读出。
 # %% [markdown] lang="en"
@@ -268,7 +271,10 @@ assert max(keep_marked) < 0.15 and min(keep_other) > 0.97
 # - with $\odot\, o$ behind the name: before it is read, the state is multiplied by an
 #   output gate that looks at the current token;
 # - with MLP behind the name: the readout has two layers, to see whether that can stand
-#   in for an output gate.
+#   in for an output gate;
+# - with $o = 1$: the output gate of the LSTM is held open, as if there were none.
+#
+# Attention also runs without a view of the token before, which is not in the figure.
 #
 # The learning rate was chosen on seed 100 from 0.003 and 0.01 for all models: 0.01. Those
 # without an output gate were given 0.03 as well, to no avail. There are two budgets; the
@@ -317,19 +323,24 @@ class Recurrent(nn.Module):
 
 
 class Model(nn.Module):
-    def __init__(self, kind, H, exit=None):
+    def __init__(self, kind, H, exit=None, before=True):
         super().__init__()
         self.embed = nn.Embedding(2 * V, D // 2)
         self.mix = Attention(H) if kind == "attention" else Recurrent(kind, H)
+        self.before = before  # does a step see the token before?
         self.W_o = nn.Linear(D, H) if exit == "o" else None
         self.readout = nn.Linear(H + D, V)
         if exit == "MLP":
             wide = nn.Linear(H + D, 2 * D)
             self.readout = nn.Sequential(wide, nn.ReLU(), nn.Linear(2 * D, V))
+        if exit == "open":  # sigmoid(1e4) is 1, its slope 0: it stays open
+            with torch.no_grad():
+                self.mix.cell.bias_ih_l0[3 * H :] = 1e4
 
     def window(self, x):
         e = self.embed(x)
-        return torch.cat((e, nn.functional.pad(e, (0, 0, 1, 0))[:, :-1]), 2)
+        before = nn.functional.pad(e, (0, 0, 1, 0))[:, :-1]
+        return torch.cat((e, before if self.before else 0 * before), 2)
 
     def forward(self, x):
         x = self.window(x)
@@ -344,10 +355,10 @@ def accuracy(model, x, y):
         return (model(x).argmax(2) == y)[y >= 0].float().mean().item()
 
 
-def learn(seed, kind, H, exit=None, pairs=PAIRS):
+def learn(seed, kind, H, exit=None, before=True, pairs=PAIRS):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = Model(kind, H, exit).to(DEVICE)
+    model = Model(kind, H, exit, before).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     test = associative_recall(500, pairs, torch.Generator().manual_seed(1000 + seed))
     found = {}
@@ -373,10 +384,12 @@ def commonest(seed, pairs):
 
 GROUPS = {
     "attention_64": ("attention", 64),
+    "attention_bare": ("attention", 64, None, False),
     "gru_64": ("GRU", 64),
     "gru_128": ("GRU", 128),
     "memory_64": ("GatedMemory", 64),
     "memory_mlp_64": ("GatedMemory", 64, "MLP"),
+    "lstm_open": ("LSTM", 64, "open"),
     "lstm_64": ("LSTM", 64),
     "gru_o_64": ("GRU", 64, "o"),
     "memory_o_16": ("GatedMemory", 16, "o"),
@@ -403,7 +416,8 @@ for name in recall:
     print(f"{name:13s} {SHORT}: {short[0]:.2f}–{short[1]:.2f}", end="   ")
     print(f"{LONG}: {long[0]:.2f}–{long[1]:.2f}")
 print(f"always the commonest value: {baseline:.2f}, of two pairs {baseline_two:.2f}")
-for name in ("gru_64", "gru_128", "memory_64", "memory_mlp_64"):
+no_exit = ("gru_64", "gru_128", "memory_64", "memory_mlp_64", "lstm_open")
+for name in (*no_exit, "attention_bare"):
     assert span(name)[1] < baseline + 0.08, f"{name}: no more than what was told"
 assert span("attention_64", False)[0] > 0.95, "attention was to recall early"
 for name in ("lstm_64", "gru_o_64", "memory_o_64"):
@@ -420,15 +434,16 @@ LABELS = {
     "memory_o_16": r"GatedMemory 16 $\odot\,o$",
     "lstm_64": "LSTM 64",
     "gru_o_64": r"GRU 64 $\odot\,o$",
+    "lstm_open": "LSTM 64, $o = 1$",
     "memory_mlp_64": "GatedMemory 64, MLP",
     "memory_64": "GatedMemory 64",
     "gru_128": "GRU 128",
     "gru_64": "GRU 64",
 }
-fig, ax = plt.subplots(figsize=(3.3, 3.3))
+fig, ax = plt.subplots(figsize=(3.3, 3.6))
 for place, name in enumerate(reversed(LABELS)):
     colour = "C2" if name == "attention_64" else "C0"
-    colour = "C1" if "_o_" in name or "lstm" in name else colour
+    colour = "C1" if "_o_" in name or name == "lstm_64" else colour
     for numbers, face in zip(zip(*recall[name]), ("none", colour)):
         ax.plot(numbers, [place] * 5, "o", mec=colour, mfc=face, ms=5)
 ax.axvline(baseline, color="gray", ls=":", lw=1.2)
