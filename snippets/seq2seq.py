@@ -120,7 +120,7 @@ def beam(decoder, context, steps: int, width: int):
 
 
 # --8<-- [start:data]
-def pairs(batch_size, low, high, generator, ordered=False):
+def batch(batch_size, low, high, generator, ordered=False):
     """Digits, mask; the same backwards, or in order, and END; mask."""
     n = torch.randint(low, high + 1, (batch_size, 1), generator=generator)
     place, size = torch.arange(high + 1), high + 1
@@ -141,7 +141,7 @@ def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(steps):
-        x, keep, y, counts = (a.to(device) for a in pairs(64, 2, 5, generator))
+        x, keep, y, counts = (a.to(device) for a in batch(64, 2, 5, generator))
         _, h = encoder(x, keep)
         previous = nn.functional.pad(y, (1, -1), value=END)
         loss = masked_cross_entropy(decoder(previous, h)[0], y, counts)

@@ -12,11 +12,11 @@ from snippets.seq2seq import (
     END,
     Decoder,
     Encoder,
+    batch,
     beam,
     greedy,
     main,
     masked_cross_entropy,
-    pairs,
 )
 from tests.helpers import assert_close_scaled, check_shapes
 
@@ -29,9 +29,9 @@ def models(device, vocab_size=11, embed_size=3, hidden_size=7):
     return encoder.to(device, torch.float64), decoder.to(device, torch.float64)
 
 
-def some_pairs(device, batch_size=4, low=2, high=5, ordered=False, seed=0):
+def some_batch(device, batch_size=4, low=2, high=5, ordered=False, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    found = pairs(batch_size, low, high, generator, ordered)
+    found = batch(batch_size, low, high, generator, ordered)
     return [tensor.to(device) for tensor in found]
 
 
@@ -49,7 +49,7 @@ def draw(device, *shape):
 
 def test_shapes_are_those_of_the_docstrings(device):
     encoder, decoder = models(device)
-    x, keep, y, counts = some_pairs(device)
+    x, keep, y, counts = some_batch(device)
     check_shapes(encoder, source=x, mask=keep, H=7)
     inputs = {"previous": shifted(y), "context": draw(device, 4, 7)}
     check_shapes(decoder, **inputs, V=11)
@@ -60,8 +60,8 @@ def test_shapes_are_those_of_the_docstrings(device):
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-def test_pairs_are_digits_and_the_same_in_another_order(ordered):
-    x, keep, y, counts = some_pairs("cpu", 500, 3, 6, ordered)
+def test_bothare_digits_and_the_same_in_another_order(ordered):
+    x, keep, y, counts = some_batch("cpu", 500, 3, 6, ordered)
     assert x.shape == keep.shape == (500, 6) and y.shape == counts.shape == (500, 7)
     assert keep.dtype == counts.dtype == torch.bool
     lengths, digits = set(), set()
@@ -135,7 +135,7 @@ def test_what_is_no_boolean_mask_of_the_target_is_refused(shape, dtype, device):
 
 def test_encoder_equals_torch_on_packed_sequences(device):
     encoder, _ = models(device)
-    x, keep, _, _ = some_pairs(device)
+    x, keep, _, _ = some_batch(device)
     out, h = encoder(x, keep)
     packed = nn.utils.rnn.pack_padded_sequence(
         encoder.embed(x), keep.sum(1).cpu(), batch_first=True, enforce_sorted=False
@@ -154,7 +154,7 @@ def test_encoder_equals_torch_on_packed_sequences(device):
 
 def test_what_stands_in_the_padding_changes_nothing(device):
     encoder, _ = models(device)
-    x, keep, _, _ = some_pairs(device)
+    x, keep, _, _ = some_batch(device)
     out, h = encoder(x, keep)
     noise = torch.where(keep, x, (x + 3) % 10)
     assert not torch.equal(noise, x)
@@ -171,7 +171,7 @@ def test_what_stands_in_the_padding_changes_nothing(device):
 
 def test_decoder_equals_its_equations(device):
     _, decoder = models(device)
-    _, _, y, _ = some_pairs(device)
+    _, _, y, _ = some_batch(device)
     context = draw(device, 4, 7)
     scores, last = decoder(shifted(y), context)
     cell = nn.GRUCell(10, 7).to(context)
@@ -188,7 +188,7 @@ def test_decoder_equals_its_equations(device):
 
 def test_step_by_step_is_the_whole(device):
     _, decoder = models(device)
-    previous = shifted(some_pairs(device)[2])
+    previous = shifted(some_batch(device)[2])
     context, h = draw(device, 4, 7), draw(device, 4, 7) / 2
     scores, last = decoder(previous, context, h)
     for t, token in enumerate(previous.split(1, 1)):
@@ -199,7 +199,7 @@ def test_step_by_step_is_the_whole(device):
 
 def test_no_step_sees_the_tokens_after_it(device):
     _, decoder = models(device)
-    previous, context = shifted(some_pairs(device)[2]), draw(device, 4, 7)
+    previous, context = shifted(some_batch(device)[2]), draw(device, 4, 7)
     other = previous.clone()
     other[:, 3:] = (other[:, 3:] + 1) % 10
     a, b = (decoder(p, context)[0] for p in (previous, other))
@@ -209,7 +209,7 @@ def test_no_step_sees_the_tokens_after_it(device):
 def test_one_vector_is_all_that_passes(device):
     """Two sources with one summary have one answer, whatever the tokens were."""
     encoder, decoder = models(device)
-    x, keep, y, _ = some_pairs(device)
+    x, keep, y, _ = some_batch(device)
     _, h = encoder(x, keep)
     h = h.detach().requires_grad_()
     scores, _ = decoder(shifted(y), h)
@@ -223,7 +223,7 @@ def test_one_vector_is_all_that_passes(device):
 
 def test_gradients_reach_every_parameter(device):
     encoder, decoder = models(device)
-    x, keep, y, counts = some_pairs(device, 200)
+    x, keep, y, counts = some_batch(device, 200)
     loss = masked_cross_entropy(decoder(shifted(y), encoder(x, keep)[1])[0], y, counts)
     loss.backward()
     for name, parameter in nn.ModuleList([encoder, decoder]).named_parameters():
@@ -252,7 +252,7 @@ def test_the_loss_by_hand(device):
 
 
 def test_the_loss_equals_the_sum_and_torch(device):
-    _, _, y, counts = some_pairs(device)
+    _, _, y, counts = some_batch(device)
     scores = draw(device, 4, 6, 11).requires_grad_()
     loss = masked_cross_entropy(scores, y, counts)
     logs = scores.log_softmax(2)
@@ -261,13 +261,13 @@ def test_the_loss_equals_the_sum_and_torch(device):
     assert_close_scaled(loss, wanted, 1e-12)
     ignored = nn.functional.cross_entropy(scores.mT, y.where(counts, -100))
     assert_close_scaled(loss, ignored, 1e-12)
-    pairs_ = zip(torch.autograd.grad(loss, scores), torch.autograd.grad(wanted, scores))
-    for a, b in pairs_:
+    both = zip(torch.autograd.grad(loss, scores), torch.autograd.grad(wanted, scores))
+    for a, b in both:
         assert_close_scaled(a, b, 1e-12)
 
 
 def test_not_even_nan_comes_through_the_padding(device):
-    _, _, y, counts = some_pairs(device)
+    _, _, y, counts = some_batch(device)
     clean = draw(device, 4, 6, 11)
     scores = clean.masked_fill(~counts.unsqueeze(2), float("nan")).requires_grad_()
     loss = masked_cross_entropy(scores, y, counts)

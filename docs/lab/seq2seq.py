@@ -27,7 +27,7 @@ SEEDS = range(3)
 from snippets.attention import attention
 
 # %%
-from snippets.seq2seq import Decoder, Encoder, beam, greedy, masked_cross_entropy, pairs
+from snippets.seq2seq import Decoder, Encoder, batch, beam, greedy, masked_cross_entropy
 
 END = 10  # the token that ends an answer, and stands before its first
 
@@ -161,7 +161,7 @@ def read(model, x, keep):
 
 
 def draw(batch_size, low, high, generator, ordered):
-    found = pairs(batch_size, low, high, generator, ordered)
+    found = batch(batch_size, low, high, generator, ordered)
     return [tensor.to(DEVICE) for tensor in found]
 
 
