@@ -84,23 +84,26 @@ class CausalLM(nn.Module):
     def __init__(self, vocab_size, d_model, nhead, num_layers):
         super().__init__()
         self.embed = nn.Embedding(vocab_size, d_model)
-        size = d_model, nhead, 4 * d_model, True
-        layers = (TransformerEncoderLayer(*size) for _ in range(num_layers))
-        self.layers = nn.ModuleList(layers)
+        width = 4 * d_model
+        self.layers = nn.ModuleList(
+            TransformerEncoderLayer(d_model, nhead, width, norm_first=True)
+            for _ in range(num_layers)
+        )
         self.norm = nn.LayerNorm(d_model)
         self.readout = nn.Linear(d_model, vocab_size)
 
     def forward(self, tokens, caches=None):
-        """Read on; `caches` holds one list a layer and remembers.
+        """Read on after the `past` steps in `caches`, one list a layer.
 
         Shape:
             tokens: (B, T)
             -> (B, T, V)
         """
-        x, caches = self.embed(tokens), caches or [None] * len(self.layers)
+        x = self.embed(tokens)  # (B, T, D)
+        caches = caches or [None] * len(self.layers)
         past = sum(k.shape[1] for k, _ in caches[0] or ())
         T, S, D = x.shape[1], past + x.shape[1], x.shape[2]
-        x = x + sinusoid(S, D)[past:].to(x)  # (B, T, D)
+        x = x + sinusoid(S, D)[past:].to(x)
         mask = torch.ones(T, S, dtype=torch.bool, device=x.device).tril(past)
         for layer, cache in zip(self.layers, caches):
             x = layer(x, mask, cache)
