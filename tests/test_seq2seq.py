@@ -60,7 +60,7 @@ def test_shapes_are_those_of_the_docstrings(device):
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-def test_bothare_digits_and_the_same_in_another_order(ordered):
+def test_both_are_digits_and_the_same_in_another_order(ordered):
     x, keep, y, counts = some_batch("cpu", 500, 3, 6, ordered)
     assert x.shape == keep.shape == (500, 6) and y.shape == counts.shape == (500, 7)
     assert keep.dtype == counts.dtype == torch.bool

@@ -248,13 +248,13 @@ fig.savefig("wall.svg")
 # %% [markdown] lang="zh"
 # ## 加法任务
 #
-# 与 [GRU](gru.ipynb) 一页同样的任务、批量、裁剪和停止规则：50 个数里两个带标记，读完答出它们的和；最近 20 步的平均损失从第 200 步起一低于 0.002 就停，最多 600 步。TCN，$K = 3$，宽度 32，Adam 1e-2。五级，感受野 63，盖得住 50 步；四级，感受野 31，盖不住，只练 200 步。
+# 与 GRU 一页同样的任务、批量、裁剪和停止规则：50 个数里两个带标记，读完答出它们的和；最近 20 步的平均损失从第 200 步起一低于 0.002 就停，最多 600 步。TCN，$K = 3$，宽度 32，Adam 1e-2。五级，感受野 63，盖得住 50 步；四级，感受野 31，盖不住，只练 200 步。
 #
 # 盖不住会错多少，事先就能算：每个带标记的数有 $19/50$ 的可能落在墙外，那时最好答平均值 0.5，平方误差的期望是均匀分布的方差 $1/12$。两个数，合计 $2 \cdot \frac{19}{50} \cdot \frac{1}{12} \approx 0.063$，这是下界，怎么训练都越不过去。
 # %% [markdown] lang="en"
 # ## The adding problem
 #
-# Task, batch, clipping and stopping rule are those of [the page on GRU](gru.ipynb): of
+# Task, batch, clipping and stopping rule are those of the page on GRU: of
 # 50 numbers two are marked, and in the end their sum is asked for; from step 200 on
 # training stops once the mean loss of the last 20 steps is below 0.002, at 600 at the
 # latest. A TCN with $K = 3$ and width 32, Adam 1e-2. Five levels have a field of 63, which
