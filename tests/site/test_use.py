@@ -161,7 +161,7 @@ def test_badge_links_work(open_page, language, lab):
     assert text == (ROOT / "snippets" / f"{lab}.py").read_text("utf-8")
 
 
-STEPPED = ("lstm", "gru", "attention", "transformer")
+STEPPED = ("lstm", "gru", "gating", "attention", "transformer")
 GROUPS = "article .{}-steps ~ div svg g[class*='{}-g']"
 OPACITIES = "groups => groups.map(g => Number(getComputedStyle(g).opacity))"
 
