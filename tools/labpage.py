@@ -13,7 +13,8 @@ from mkdocs.structure.pages import Page
 # A lab page must stay small. Code: no markup for what has the plain colour, nor for
 # numbers. Figures: no fallback colours and fonts, the page sets them; no rotation by 0.
 LIGHTER = {
-    re.compile(r'<span(?: class="(?:[npwo]|ow|s[ai]|bp|m[if])")?>([^<]*)</span>'): r"\1",
+    re.compile(r'<span(?: class="(?:[npwo]|ow|si|sa|bp)")?>([^<]*)</span>'): r"\1",
+    re.compile(r'<span class="m[fi]">([^<]*)</span>'): r"\1",
     re.compile(r' transform="rotate\(-0 [^"]*\)"'): "",
     re.compile(r"var\((--fig-[\w-]+), [^()]*\)"): r"var(\1)",
     re.compile(r"(?:; )?font-family: var\(--fig-font\)"): "",
