@@ -6,7 +6,14 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from snippets.birnn import BiLSTM, check_shape, main, meeting
-from tests.helpers import assert_close_scaled, check_shapes, run
+from tests.helpers import (
+    assert_close_scaled,
+    check_free_axes,
+    check_shapes,
+    draw,
+    run,
+    wide,
+)
 
 # (B, T, I, H)
 SIZES = [(3, 7, 2, 5), (1, 4, 3, 5), (4, 1, 3, 2), (2, 60, 3, 7), (1, 1, 1, 1)]
@@ -27,18 +34,6 @@ def with_weights_of(twin):
     ours, given = BiLSTM(twin.input_size, twin.hidden_size), twin.state_dict()
     ours.load_state_dict({name: given[theirs(name)] for name in ours.state_dict()})
     return ours
-
-
-def wide(module):
-    """Random weights large enough that the gates and both tanh bend."""
-    generator = torch.Generator().manual_seed(2)
-    for p in module.parameters():
-        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
-    return module
-
-
-def draw(device, *shape):
-    return torch.randn(*shape, dtype=torch.float64).to(device)
 
 
 # Shapes and errors
@@ -94,10 +89,7 @@ def test_wrong_states_are_refused(which, shape, device):
 
 
 def test_check_shape_names_only_the_free_axes():
-    check_shape("x", torch.zeros(1, 5), "B", 5)
-    with pytest.raises(ValueError) as caught:
-        check_shape("x", torch.zeros(2, 4), "B", 5)
-    assert str(caught.value) == "x must be (B, 5) with B >= 1, got (2, 4)"
+    check_free_axes(check_shape)
 
 
 # BiLSTM is nn.LSTM(bidirectional=True)
