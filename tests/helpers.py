@@ -155,8 +155,8 @@ def wide(module):
     return module
 
 
-def draw(device, *shape):
-    return torch.randn(*shape, dtype=torch.float64).to(device)
+def draw(device, *shape, dtype=torch.float64):
+    return torch.randn(*shape, dtype=dtype).to(device)
 
 
 def refuses(message, function, *args):

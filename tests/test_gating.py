@@ -14,15 +14,10 @@ from snippets.gating import (
     main,
     squeeze_excitation,
 )
-from tests.helpers import assert_close_scaled, check_shapes, run
+from tests.helpers import assert_close_scaled, check_shapes, draw, run
 
 SURVIVORS = {}
 B, T, H = 2, 5, 4
-
-
-def draw(device, *shape, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(sum(shape))
-    return torch.randn(*shape, generator=generator, dtype=dtype).to(device)
 
 
 def some_gru(device, dtype=torch.float64):

@@ -17,14 +17,10 @@ from snippets.gradients import (
     main,
     time_constant,
 )
-from tests.helpers import assert_close_scaled, check_shapes
+from tests.helpers import assert_close_scaled, check_shapes, draw
 
 # (B, T, H)
 SIZES = [(3, 7, 5), (1, 4, 5), (4, 1, 3), (2, 60, 3), (1, 1, 1)]
-
-
-def draw(device, *shape):
-    return torch.randn(*shape, dtype=torch.float64).to(device)
 
 
 def make_rnn(device, inputs, hidden):

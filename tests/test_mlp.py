@@ -7,12 +7,7 @@ import torch
 from torch import nn
 
 from snippets.mlp import WindowMLP, check_shape, main, slide, waves
-from tests.helpers import assert_close_scaled, check_shapes
-
-
-def draw(device, *shape):
-    generator = torch.Generator().manual_seed(sum(shape))
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device)
+from tests.helpers import assert_close_scaled, check_shapes, draw
 
 
 def made(device, *sizes):

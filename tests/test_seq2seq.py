@@ -18,7 +18,7 @@ from snippets.seq2seq import (
     main,
     masked_cross_entropy,
 )
-from tests.helpers import assert_close_scaled, check_shapes
+from tests.helpers import assert_close_scaled, check_shapes, draw
 
 SURVIVORS = {}
 
@@ -37,11 +37,6 @@ def some_batch(device, batch_size=4, low=2, high=5, ordered=False, seed=0):
 
 def shifted(y):
     return torch.cat((torch.full_like(y[:, :1], END), y[:, :-1]), 1)
-
-
-def draw(device, *shape):
-    generator = torch.Generator().manual_seed(sum(shape))
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device)
 
 
 # Shapes, data, errors

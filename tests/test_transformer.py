@@ -13,7 +13,7 @@ from snippets.transformer import (
     main,
     sinusoid,
 )
-from tests.helpers import assert_close_scaled, check_shapes
+from tests.helpers import assert_close_scaled, check_shapes, draw
 
 SURVIVORS = {
     "CausalLM.forward: (k.shape[1] for k, _ in caches[0] or ()) -> "
@@ -22,11 +22,6 @@ SURVIVORS = {
 REL = {torch.float64: 1e-10, torch.float32: 1e-4}
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 NORMS = pytest.mark.parametrize("norm_first", [False, True])
-
-
-def draw(device, *shape, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(sum(shape))
-    return torch.randn(*shape, generator=generator, dtype=dtype).to(device)
 
 
 def causal(device, T):
