@@ -1,7 +1,6 @@
 """Graph neural networks: nodes exchange messages along edges, in no order.
 
-Source: Gilmer et al. 2017 (arXiv 1704.01212), Kipf & Welling 2017 (GCN, arXiv
-    1609.02907), Veličković et al. 2018 (GAT, arXiv 1710.10903).
+Source: Gilmer et al. 2017 (arXiv 1704.01212), GCN 1609.02907, GAT 1710.10903.
 Axes: N nodes, E edges, F node features, C channels, A heads, D model width.
 Run: python gnn.py
 """
