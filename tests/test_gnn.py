@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 
-from snippets.attention import attention
 from snippets.gnn import (
     GATLayer,
     GCNLayer,
@@ -272,7 +272,7 @@ def test_attention_is_message_passing_where_the_mask_is_the_list_of_edges(device
         target, source = keep.nonzero().T
         scores = (q[target] * k[source]).sum(1, keepdim=True) / 2
         weights = edge_softmax(scores, target, 7)
-        wanted = attention(q[None], k[None], v[None], keep[None])[0][0]
+        wanted = scaled_dot_product_attention(q, k, v, attn_mask=keep)
         assert_close_scaled(collect(weights * v[source], target, 7), wanted, 1e-12)
 
 
