@@ -65,6 +65,7 @@ PAGES = {
     "two titles": (BOTH, "> ", "# A {#a}\n\n> ", "# A", "a page has one title"),
     "no id": (BOTH, "> ", "### A\n\n> ", "### A", "give the heading an id"),
     "id twice": (BOTH, "> ", "### A {#idea}\n\n> ", "### A", "#idea stands twice"),
+    "reference": (BOTH, "- Somebody 1990.", "- Nobody.\n- Somebody 1990.", "- Nobody", "an entry is - Authors"),
     "bad section": (BOTH, "> ", "## A {#more}\n\n> ", "## A", "#more is no section"),
     "TeX": (BOTH, "x_t, ", "\\foo, ", "$$", 'Unknown command "\\foo"'),
     "inline TeX": (BOTH, "| $h_t$", "| $h_t}$", "h_t}", "bad TeX in $h_t}$"),
@@ -98,7 +99,7 @@ TWINS = {  # edits of the English page: the fault is there, and names the Chines
     "macro": (EN, "{{ lab.echo.half:.1f }}", "a few", "{#evid", "macro lab.echo.half:.1f"),
     "link": (EN, "[words](index.md#words)", "words", "{#idea}", "link index.md#words"),
     "URL": (EN, "<https://example.org/a>", "others", "{#idea}", "https://example.org/a"),
-    "DOI": (EN, ", <https://doi.org/10.1/x(1)>", "", "{#refer", "//doi.org/10.1/x(1)"),
+    "DOI": (EN, ", again in <https://doi.org/10.1/y(1)>", "", "{#refer", "//doi.org/10.1/y(1)"),
     "formula": (EN, "as wide as $h_t$", "wide", "{#idea}", "#idea lacks the formula $h_t$"),
 }
 SNIPPETS = {

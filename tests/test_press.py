@@ -102,6 +102,14 @@ def test_pages_show_numbers_and_verdicts_in_their_language(built):
         assert page.select_one("figure svg") is not None
 
 
+@pytest.mark.parametrize("page", ["", "en"])
+def test_works_are_gathered_from_the_pages(built, page):
+    entry = article(built, page).select("li")[-1]
+    assert entry.get_text().startswith("Somebody 1990. Echo. Sound 1(2). doi 10.1/x ←")
+    assert entry.select("a")[-1]["href"] == "echo/#references"
+    assert "第一次提出" not in entry.get_text()
+
+
 def test_lab_page_is_plain_and_has_its_contents(built):
     for language, title in (("", "实验：回声"), ("en/", "Lab: echo")):
         page = article(built, f"{language}lab/echo")

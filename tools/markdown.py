@@ -1,4 +1,4 @@
-"""What the book adds to Markdown: numbers of labs, inline figures, MathML."""
+"""What the book adds to Markdown: numbers of labs, references, figures, MathML."""
 
 import html
 import re
@@ -10,6 +10,7 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from math_core import LatexToMathML
 
+from tools.bibliography import Bibliography
 from tools.numbers import fill
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
@@ -84,6 +85,8 @@ class Book(Extension):
         # After snippets (32) and superfences (25), before raw HTML (20).
         numbers = Numbers(md, self.getConfig("records"), self.getConfig("language"))
         md.preprocessors.register(numbers, "lab-numbers", 24)
+        works = Bibliography(md, f"docs/{self.getConfig('language')}")
+        md.preprocessors.register(works, "bibliography", 24.5)
         md.preprocessors.register(Figures(md), "figures", 23)
         # After inline patterns (20), before the table of contents (5).
         md.treeprocessors.register(Formulas(md), "mathml", 15)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from tools import bibliography
 from tools.house import House
 from tools.prose import Prose
 from tools.rules_text import Faults
@@ -100,6 +101,15 @@ def links(prose: Prose, house: House) -> Faults:
             yield line, f"the link {target} leads nowhere, {file} has no {{#{id}}}"
 
 
+def works(prose: Prose, house: House) -> Faults:
+    """Entries of #references that the list of the whole book cannot read."""
+    form = "an entry is - Authors Year. Title. Venue. [where](https://…)；a remark"
+    for line, text in enumerate(prose.lines, prose.first):
+        entry = prose.section(line) == "references" and re.match(r"\s*[-*+] ", text)
+        if entry and not bibliography.ENTRY.match(text):
+            yield line, form
+
+
 def places(text: str) -> set[str]:
     """Name the places of a page that a link can lead to."""
     return set(re.findall(r"(?:\{[^{}\n]*#|\bid=\")([\w-]+)", text))
@@ -150,4 +160,4 @@ def start(prose: Prose, section: str) -> int:
     return lines[0] if section and lines else prose.first
 
 
-RULES = (front_matter, headings, links)
+RULES = (front_matter, headings, links, works)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from math_core import LatexError
 
+from tools import bibliography
 from tools.house import House
 from tools.markdown import mathml
 from tools.numbers import MACRO, VERDICTS, evaluate
@@ -51,7 +52,7 @@ def macros(prose: Prose, house: House) -> Faults:
                 yield line, str(error)
     shape = "write {{ lab.<stem>.<key>:.2f }} or {{ lab.<stem>.<key> == holds }}"
     for line, text in enumerate(prose.text.split("\n"), prose.first):
-        if "{{" in text:
+        if "{{" in text.replace(bibliography.MARKER, ""):
             yield line, f"this is no macro, {shape}"
     for line, tex, _ in prose.formulas:
         if re.search(r"\{\{\s*lab\b", MACRO.sub("", tex)):
