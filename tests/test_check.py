@@ -66,6 +66,7 @@ PAGES = {
     "no id": (BOTH, "> ", "### A\n\n> ", "### A", "give the heading an id"),
     "id twice": (BOTH, "> ", "### A {#idea}\n\n> ", "### A", "#idea stands twice"),
     "reference": (BOTH, "- Somebody 1990.", "- Nobody.\n- Somebody 1990.", "- Nobody", "an entry is - Authors"),
+    "minutes": (BOTH, "> ", "{{ minutes.nowhere }}\n\n> ", "{{ minutes", "there is no docs/"),
     "bad section": (BOTH, "> ", "## A {#more}\n\n> ", "## A", "#more is no section"),
     "TeX": (BOTH, "x_t, ", "\\foo, ", "$$", 'Unknown command "\\foo"'),
     "inline TeX": (BOTH, "| $h_t$", "| $h_t}$", "h_t}", "bad TeX in $h_t}$"),

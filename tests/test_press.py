@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from tests import small_house
 from tools import records
 from tools.lab import Lab, runnable, stems
+from tools.reading import minutes
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,6 +109,14 @@ def test_works_are_gathered_from_the_pages(built, page):
     assert entry.get_text().startswith("Somebody 1990. Echo. Sound 1(2). doi 10.1/x ←")
     assert entry.select("a")[-1]["href"] == "echo/#references"
     assert "第一次提出" not in entry.get_text()
+
+
+def test_minutes_count_words_and_half_a_minute_for_what_is_looked_at():
+    page = "# T\n\n## A {#idea}\n\n%s\n\n$$\nx\n$$\n\n## B {#exercises}\n\n%s\n"
+    page %= ("字" * 750, "字" * 3000)
+    assert minutes(page, "zh") == minutes(page, "zh", "idea") == 3
+    assert minutes(page, "zh", "exercises") == 10
+    assert minutes(page, "en") == 1
 
 
 def test_lab_page_is_plain_and_has_its_contents(built):

@@ -12,6 +12,7 @@ from math_core import LatexToMathML
 
 from tools.bibliography import Bibliography
 from tools.numbers import fill
+from tools.reading import Minutes
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 MATHML = LatexToMathML(pretty_print="never")
@@ -85,8 +86,10 @@ class Book(Extension):
         # After snippets (32) and superfences (25), before raw HTML (20).
         numbers = Numbers(md, self.getConfig("records"), self.getConfig("language"))
         md.preprocessors.register(numbers, "lab-numbers", 24)
-        works = Bibliography(md, f"docs/{self.getConfig('language')}")
-        md.preprocessors.register(works, "bibliography", 24.5)
+        pages = f"docs/{self.getConfig('language')}"
+        md.preprocessors.register(Bibliography(md, pages), "bibliography", 24.5)
+        times = Minutes(md, pages, self.getConfig("language"))
+        md.preprocessors.register(times, "minutes", 24.6)
         md.preprocessors.register(Figures(md), "figures", 23)
         # After inline patterns (20), before the table of contents (5).
         md.treeprocessors.register(Formulas(md), "mathml", 15)
