@@ -82,6 +82,12 @@ def lint(session):
 
 
 @use_book
+def accept(session):
+    """Say that both languages of a page were read and agree: `nox -s accept -- gru`."""
+    python(session, "-m", "tools.instep", *session.posargs)
+
+
+@use_book
 def mutants(session):
     """Change one token at a time and list what the tests did not notice."""
     python(session, "-m", "tools.mutants", *session.posargs)

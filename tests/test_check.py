@@ -466,3 +466,22 @@ def test_the_command(house):
     assert lines[0].startswith(f"{ZH}:2: half-width ,")
     assert lines[1].startswith(f"{SNIPPET}:9: import torch and")
     assert lines[2:] == ["2 faults"]
+
+
+def test_a_section_that_left_its_twin_behind(house):
+    accept = [sys.executable, "-m", "tools.instep", "echo", "index"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(accept, cwd=house, env=env, check=True)
+    assert check(house) == []
+    edit(house, ZH, "## 公式", "又一句。\n\n## 公式")
+    line = line_of(house, ZH, "{#idea}")
+    message = f"#idea changed, its twin in {EN} did not; read both, then: nox -s accept"
+    expect(check(house), f"{ZH}:{line}", message=message)
+    edit(house, EN, "## Equations", "One more.\n\n## Equations")
+    message = "#idea is new or changed in both languages; read both"
+    expect(check(house), f"{ZH}:{line}", message=message)
+    subprocess.run(accept, cwd=house, env=env, check=True)
+    assert check(house) == []
+    for file in BOTH:  # formulas the checker compares itself
+        edit(house, file, "x_t, ", "x_t + 0, ")
+    assert check(house) == []

@@ -84,6 +84,33 @@ def article(root: Path, page: str) -> BeautifulSoup:
 # What a good book becomes
 
 
+def test_a_page_may_wait_for_its_translation(book):
+    (book / "docs/en/echo.md").unlink()
+    edit(book / "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
+    lab = (book / "docs/lab/echo.py").read_text("utf-8")
+    english = re.compile(r'# %% \[markdown\] lang="en"\n(#.*\n)+\n*')
+    (book / "docs/lab/echo.py").write_text(english.sub("", lab), "utf-8")
+    done = build(book)
+    assert done.returncode == 0, done.stdout + done.stderr
+    chinese, stand_in = article(book, "echo"), article(book, "en/echo")
+    assert "还没有英文版" in chinese.select_one(".waits").text
+    assert "not been translated" in stand_in.select_one(".waits").text
+    assert stand_in.h1["lang"] == "zh" and stand_in.h1.text == chinese.h1.text
+    assert stand_in.select_one("div[lang=zh] #evidence")
+    assert article(book, "en/lab/echo").h1.text == article(book, "lab/echo").h1.text
+    edit(book / "docs/zh/echo.md", "translation: needed\n", "")
+    assert "its twin docs/en/echo.md is missing" in build(book).stderr
+
+
+def test_a_page_may_be_ahead_of_its_translation(book):
+    edit(book / "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
+    edit(book / "docs/zh/echo.md", "## 练习", "一句新话，$x$。\n\n## 练习")
+    done = build(book)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "英文版还没有跟上" in article(book, "echo").select_one(".waits").text
+    assert "the Chinese is right" in article(book, "en/echo").select_one(".waits").text
+
+
 def test_record_has_results_and_provenance(built):
     record = json.loads((built / "build/labs/echo.json").read_text("utf-8"))
     assert record["results"] == {"half": 1.0, "steps": 3, "claim_fades": "holds"}

@@ -14,6 +14,7 @@ from mkdocs.utils import get_relative_url
 
 from tools import labpage, mathfont, notebooks, records
 from tools.lab import ROOT, Lab, stems
+from tools.rules_pages import meta
 
 RECORDS = ROOT / "build" / "labs"
 LANGUAGES = {"zh": "中文", "en": "English"}
@@ -47,7 +48,18 @@ def on_files(files, config):
             (folder / path).write_text(text, "utf-8")
             site = config.site_dir, config.use_directory_urls
             files.append(File(path, str(folder), *site))
+    for path in waiting(language):
+        site = config.site_dir, config.use_directory_urls
+        files.append(File(path.name, str(path.parent), *site))
     return files
+
+
+def waiting(language: str) -> list[Path]:
+    """Name the pages that exist only in the other language, and say so."""
+    (other,) = LANGUAGES.keys() - {language}
+    own = ROOT / "docs" / language
+    pages = (ROOT / "docs" / other).glob("*.md")
+    return sorted(path for path in pages if not (own / path.name).exists())
 
 
 def on_nav(nav, config, files):
@@ -96,6 +108,7 @@ def on_page_context(context, page, config, nav):
         }
         for language, name in LANGUAGES.items()
     ]
+    context["waits"] = waits(page, config.theme["language"])
     stem = Path(page.file.src_uri).stem
     made = records.provenance(RECORDS, stem)
     context["lab"] = None
@@ -112,6 +125,19 @@ def on_page_context(context, page, config, nav):
         is_lab_page = page.file.src_uri.startswith("lab/")
         context["lab"] = {**made, **links, "stem": stem, "is_lab_page": is_lab_page}
     return context
+
+
+def waits(page, language: str) -> str | None:
+    """Tell what to say above a page that has no twin, or one that fell behind."""
+    (other,) = LANGUAGES.keys() - {language}
+    twin = ROOT / "docs" / other / page.file.src_uri
+    if f"/docs/{other}/" in Path(page.file.abs_src_path or "").as_posix():
+        return "untranslated"
+    if page.meta.get("translation") == "needed":
+        return "ahead" if twin.is_file() else "alone"
+    if twin.is_file() and meta(twin.read_text("utf-8")).get("translation") == "needed":
+        return "behind"
+    return None
 
 
 def on_post_build(config):

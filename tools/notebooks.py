@@ -27,7 +27,7 @@ def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:
     for n, part in enumerate(lab.parts):
         if part.language is None:
             notebook.cells.append(next(executed))
-        elif part.language == language:
+        elif n in lab.prose(language):
             text = "\n".join(fill(part.text.split("\n"), records, language))
             cell = nbformat.v4.new_markdown_cell(text, id=f"prose-{n}")
             notebook.cells.append(cell)
@@ -41,7 +41,8 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
     `md.toc_tokens` is the table of contents of the page.
     """
     notebook, executed = load(records, lab)
-    prose = [part.text for part in lab.parts if part.language == language]
+    told = lab.prose(language)
+    prose = [lab.parts[n].text for n in sorted(told)]
     pages = iter(md.convert(f"\n\n{BREAK}\n\n".join(prose)).split(BREAK))
     for n, part in enumerate(lab.parts):
         if part.snippet:
@@ -56,7 +57,7 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
                     figure = f'<div class="lab-figure" {name}>{svg}</div>'
                     output.data["text/html"] = figure
             notebook.cells.append(cell)
-        elif part.language == language:
+        elif n in told:
             notebook.cells.append(raw(f"prose-{n}", next(pages)))
     return notebook
 

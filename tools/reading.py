@@ -50,5 +50,7 @@ class Minutes(Preprocessor):
         return [MINUTES.sub(self.measure, line) for line in lines]
 
     def measure(self, match: re.Match[str]) -> str:
-        text = (self.pages / f"{match['page']}.md").read_text("utf-8")
+        pages = [*self.pages.parent.glob(f"*/{match['page']}.md")]
+        own = self.pages / f"{match['page']}.md"  # or of its twin, while it waits
+        text = (own if own in pages else pages[0]).read_text("utf-8")
         return str(minutes(text, self.language, match["section"]))

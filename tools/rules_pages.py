@@ -35,17 +35,46 @@ def front_matter(prose: Prose, house: House) -> Faults:
         yield 1, "begin with front matter: ---, description: one sentence, ---"
         return
     try:
-        meta = yaml.safe_load(front["yaml"])
+        found = yaml.safe_load(front["yaml"])
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "unreadable"
         line = mark.line + 2 if mark else 1
         yield line, f"front matter is not YAML: {problem}; quote the value"
         return
-    if not isinstance(meta, dict):
+    if not isinstance(found, dict):
         yield 2, "front matter is a mapping: description: one sentence"
-    elif not str(meta.get("description") or "").strip():
+    elif not str(found.get("description") or "").strip():
         yield 2, "front matter has no description: one sentence for search and links"
+    elif found.get("translation", "needed") != "needed":
+        yield 2, "translation: needed is all that can be said, or leave the line out"
+
+
+def meta(text: str) -> dict:
+    """Read the front matter of a page; what is wrong with it is a fault elsewhere."""
+    front = FRONT.match(text)
+    try:
+        found = yaml.safe_load(front["yaml"]) if front else None
+    except yaml.YAMLError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def waits(house: House, name: str) -> bool:
+    """Tell whether a page waits for its twin, or for the twin to catch up."""
+    files = [f"docs/{language}/{name}" for language in ("zh", "en")]
+    return any(
+        meta(house.read(file)).get("translation") == "needed"
+        for file in files
+        if house.has(file)
+    )
+
+
+def twin(file: str) -> str:
+    """Name the same page in the other language."""
+    if file.startswith("docs/zh/"):
+        return file.replace("docs/zh/", "docs/en/", 1)
+    return file.replace("docs/en/", "docs/zh/", 1)
 
 
 def page(house: House, file: str, language: str) -> Prose:
@@ -95,6 +124,8 @@ def links(prose: Prose, house: House) -> Faults:
         file = normpath(join(dirname(prose.file), path)) if path else prose.file
         if path.endswith(".ipynb"):
             file = f"docs/lab/{Path(path).stem}.py"
+        if not house.has(file) and waits(house, Path(file).name):
+            file = twin(file)  # its text stands in
         if not house.has(file):
             yield line, f"the link {target} leads to no page, there is no {file}"
         elif id and file.endswith(".md") and id not in places(house.read(file)):
