@@ -97,4 +97,4 @@ def mutants(session):
 def serve(session):
     """Preview both languages with live reload."""
     python(session, "-m", "tools.labs")
-    python(session, "-m", "mkdocs", "serve", *session.posargs)
+    python(session, "-m", "mkdocs", "serve", "--dirty", *session.posargs)

@@ -12,7 +12,7 @@ from mkdocs.structure.files import File
 from mkdocs.structure.toc import get_toc
 from mkdocs.utils import get_relative_url
 
-from tools import labpage, mathfont, notebooks, records
+from tools import labpage, mathfont, notebooks, records, serving
 from tools.lab import ROOT, Lab, stems
 from tools.rules_pages import meta
 
@@ -21,12 +21,33 @@ LANGUAGES = {"zh": "中文", "en": "English"}
 contents = {}  # table of contents of each lab page, by (language, path)
 
 
+def on_startup(command, dirty):
+    """Tell apart serving from building; English is built in either."""
+    if command == "serve":
+        serving.start(dirty)
+
+
 @event_priority(100)  # before mkdocs-jupyter looks for notebooks
 def on_files(files, config):
     """Add, for each executed lab, its page and what can be downloaded there."""
     language = config.theme["language"]
-    config.lab_folder = tempfile.TemporaryDirectory(prefix="book-")
-    folder = Path(config.lab_folder.name)
+    site = config.site_dir, config.use_directory_urls
+    if serving.only_pages(language):
+        folder = Path(serving.folders[language].name)
+    else:
+        serving.folders[language] = tempfile.TemporaryDirectory(prefix="book-")
+        folder = Path(serving.folders[language].name)
+        write_labs(folder, language, config)
+    for path in sorted(folder.rglob("*.*")):
+        files.append(File(path.relative_to(folder).as_posix(), str(folder), *site))
+    for path in waiting(language):
+        files.append(File(path.name, str(path.parent), *site))
+    serving.begin(files, language)
+    return files
+
+
+def write_labs(folder: Path, language: str, config) -> None:
+    """Write the notebooks of the lab pages, and what can be downloaded there."""
     for stem in stems():
         lab, made = Lab(stem), records.provenance(RECORDS, stem)
         if made is None or made["key"] != lab.key(made["device"]):
@@ -46,12 +67,6 @@ def on_files(files, config):
         (folder / "lab" / stem).mkdir(parents=True)
         for path, text in texts.items():
             (folder / path).write_text(text, "utf-8")
-            site = config.site_dir, config.use_directory_urls
-            files.append(File(path, str(folder), *site))
-    for path in waiting(language):
-        site = config.site_dir, config.use_directory_urls
-        files.append(File(path.name, str(path.parent), *site))
-    return files
 
 
 def waiting(language: str) -> list[Path]:
@@ -64,6 +79,7 @@ def waiting(language: str) -> list[Path]:
 
 def on_nav(nav, config, files):
     """Give sections of the navigation their title in this language."""
+    serving.name(nav)
     for section in nav:
         if section.is_section:
             section.title = config.extra["sections"].get(section.title, section.title)
@@ -142,10 +158,17 @@ def waits(page, language: str) -> str | None:
 
 def on_post_build(config):
     """Build English inside the Chinese site, then the font both are set in."""
-    config.lab_folder.cleanup()
-    if config.theme["language"] != "zh":
-        return
-    site = Path(config.site_dir)
+    language, site = config.theme["language"], Path(config.site_dir)
+    if not serving.serving:
+        serving.folders.pop(language).cleanup()
+    if language == "zh" and not serving.nothing("en"):
+        build_english(config, site)
+    if language == "zh" and not serving.only_pages("zh"):
+        mathfont.write(site)
+    serving.end(site, language)
+
+
+def build_english(config, site: Path) -> None:
     english = load_config(
         str(ROOT / "mkdocs.en.yml"),
         site_dir=str(site / "en"),
@@ -153,8 +176,7 @@ def on_post_build(config):
         strict=config.strict,
     )
     english.plugins.run_event("startup", command="build", dirty=False)
-    build(english)
-    mathfont.write(site)
+    build(english, dirty=serving.serving)
 
 
 def on_serve(server, config, builder):
