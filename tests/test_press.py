@@ -287,6 +287,23 @@ def test_key_depends_on_versions_and_device(built, monkeypatch):
     assert lab.key("cpu") != before
 
 
+def test_a_page_is_built_with_the_labs_that_it_needs(book):
+    shutil.rmtree(book / "build")
+    (book / "build").mkdir()
+    done = build(book, "index")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "none" in (book / "site/PARTIAL").read_text("utf-8")
+    evidence = article(book, "en/echo").find(id="evidence").find_next("p").text
+    assert "…" in evidence and "{{" not in evidence
+    done = build(book, "echo")
+    assert done.returncode == 0 and "labs: echo" in done.stdout
+    assert article(book, "echo").select_one("figure svg path, figure svg g")
+    done = build(book, "nowhere")
+    assert done.returncode == 2 and "there is no page docs/zh/nowhere" in done.stderr
+    build(book)
+    assert not (book / "site/PARTIAL").exists()
+
+
 def test_two_builds_at_once_both_succeed(book):
     shutil.rmtree(book / "build")
     command = [sys.executable, "-m", "tools.build"]

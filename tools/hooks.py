@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-import nbformat
 from markdown import Markdown
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
@@ -12,9 +11,8 @@ from mkdocs.structure.files import File
 from mkdocs.structure.toc import get_toc
 from mkdocs.utils import get_relative_url
 
-from tools import labpage, mathfont, notebooks, records, serving
+from tools import front, labpage, mathfont, notebooks, records, serving
 from tools.lab import ROOT, Lab, stems
-from tools.rules_pages import meta
 
 RECORDS = ROOT / "build" / "labs"
 LANGUAGES = {"zh": "中文", "en": "English"}
@@ -40,14 +38,14 @@ def on_files(files, config):
         write_labs(folder, language, config)
     for path in sorted(folder.rglob("*.*")):
         files.append(File(path.relative_to(folder).as_posix(), str(folder), *site))
-    for path in waiting(language):
+    for path in front.stand_ins(ROOT, language):
         files.append(File(path.name, str(path.parent), *site))
     serving.begin(files, language)
     return files
 
 
 def write_labs(folder: Path, language: str, config) -> None:
-    """Write the notebooks of the lab pages, and what can be downloaded there."""
+    """Write what belongs to each lab whose record is sound."""
     for stem in stems():
         lab, made = Lab(stem), records.provenance(RECORDS, stem)
         if made is None or made["key"] != lab.key(made["device"]):
@@ -55,26 +53,8 @@ def write_labs(folder: Path, language: str, config) -> None:
         md = Markdown(
             extensions=config.markdown_extensions, extension_configs=config.mdx_configs
         )
-        page = nbformat.writes(notebooks.to_read(lab, language, RECORDS, md))
+        notebooks.write(lab, folder, language, RECORDS, md)
         contents[language, f"lab/{stem}.ipynb"] = md.toc_tokens
-        kept = nbformat.writes(notebooks.to_keep(lab, language, RECORDS))
-        texts = {
-            f"lab/{stem}.ipynb": page,
-            f"lab/{stem}/{stem}.ipynb": kept,
-        }
-        if lab.has_snippet:  # a guide has none
-            texts[f"lab/{stem}/{stem}.py"] = lab.snippet(stem)
-        (folder / "lab" / stem).mkdir(parents=True)
-        for path, text in texts.items():
-            (folder / path).write_text(text, "utf-8")
-
-
-def waiting(language: str) -> list[Path]:
-    """Name the pages that exist only in the other language, and say so."""
-    (other,) = LANGUAGES.keys() - {language}
-    own = ROOT / "docs" / language
-    pages = (ROOT / "docs" / other).glob("*.md")
-    return sorted(path for path in pages if not (own / path.name).exists())
 
 
 def on_nav(nav, config, files):
@@ -124,7 +104,7 @@ def on_page_context(context, page, config, nav):
         }
         for language, name in LANGUAGES.items()
     ]
-    context["waits"] = waits(page, config.theme["language"])
+    context["waits"] = front.banner(ROOT, page, config.theme["language"])
     stem = Path(page.file.src_uri).stem
     made = records.provenance(RECORDS, stem)
     context["lab"] = None
@@ -141,19 +121,6 @@ def on_page_context(context, page, config, nav):
         is_lab_page = page.file.src_uri.startswith("lab/")
         context["lab"] = {**made, **links, "stem": stem, "is_lab_page": is_lab_page}
     return context
-
-
-def waits(page, language: str) -> str | None:
-    """Tell what to say above a page that has no twin, or one that fell behind."""
-    (other,) = LANGUAGES.keys() - {language}
-    twin = ROOT / "docs" / other / page.file.src_uri
-    if f"/docs/{other}/" in Path(page.file.abs_src_path or "").as_posix():
-        return "untranslated"
-    if page.meta.get("translation") == "needed":
-        return "ahead" if twin.is_file() else "alone"
-    if twin.is_file() and meta(twin.read_text("utf-8")).get("translation") == "needed":
-        return "behind"
-    return None
 
 
 def on_post_build(config):

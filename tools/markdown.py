@@ -12,6 +12,7 @@ from math_core import LatexToMathML
 
 from tools.bibliography import Bibliography
 from tools.numbers import fill
+from tools.partial import Partial
 from tools.reading import Minutes
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
@@ -77,12 +78,15 @@ class Book(Extension):
     def __init__(self, **kwargs):
         self.config = {
             "records": ["build/labs", "folder of the labs' records"],
+            "labs": ["", "names of those that were run, if not all were"],
             "language": ["zh", "language that verdicts are printed in"],
         }
         super().__init__(**kwargs)
 
     def extendMarkdown(self, md):  # noqa: N802
         md.block_level_elements += ["svg", "math"]
+        if labs := self.getConfig("labs"):  # before snippets
+            md.preprocessors.register(Partial(md, labs), "partial", 33)
         # After snippets (32) and superfences (25), before raw HTML (20).
         numbers = Numbers(md, self.getConfig("records"), self.getConfig("language"))
         md.preprocessors.register(numbers, "lab-numbers", 24)

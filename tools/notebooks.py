@@ -21,6 +21,17 @@ def load(records: Path, lab: Lab) -> tuple[NotebookNode, Iterator[NotebookNode]]
     return notebook, executed
 
 
+def write(lab: Lab, folder: Path, language: str, records: Path, md: Markdown) -> None:
+    """Write the notebook of the lab's page, and what can be downloaded there."""
+    place = folder / "lab" / lab.stem
+    place.mkdir(parents=True)
+    read, keep = to_read(lab, language, records, md), to_keep(lab, language, records)
+    nbformat.write(read, place.with_suffix(".ipynb"))
+    nbformat.write(keep, place / f"{lab.stem}.ipynb")
+    if lab.has_snippet:  # a guide has none
+        (place / f"{lab.stem}.py").write_text(lab.snippet(lab.stem), "utf-8")
+
+
 def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:
     """The notebook a reader downloads: prose in Markdown, numbers filled in."""
     notebook, executed = load(records, lab)

@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tools.front import waits
 from tools.house import House
 from tools.prose import Prose
 from tools.rules_chinese import HAN
-from tools.rules_pages import waits
 from tools.rules_text import Faults
 from tools.source import Cell, cells
 

@@ -1,8 +1,6 @@
-"""Rules for pages: front matter, headings, and a twin that says the same."""
+"""Rules for pages: front matter, headings, links, references."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import urlsplit
@@ -10,6 +8,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from tools import bibliography
+from tools.front import FRONT, twin, waits
 from tools.house import House
 from tools.prose import Prose
 from tools.rules_text import Faults
@@ -24,8 +23,6 @@ SECTIONS = (
     "exercises",
     "references",
 )
-TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
-FRONT = re.compile(r"---\n(?P<yaml>.*?)^(---|\.\.\.)[ \t]*$", re.S | re.M)
 
 
 def front_matter(prose: Prose, house: House) -> Faults:
@@ -48,33 +45,6 @@ def front_matter(prose: Prose, house: House) -> Faults:
         yield 2, "front matter has no description: one sentence for search and links"
     elif found.get("translation", "needed") != "needed":
         yield 2, "translation: needed is all that can be said, or leave the line out"
-
-
-def meta(text: str) -> dict:
-    """Read the front matter of a page; what is wrong with it is a fault elsewhere."""
-    front = FRONT.match(text)
-    try:
-        found = yaml.safe_load(front["yaml"]) if front else None
-    except yaml.YAMLError:
-        found = None
-    return found if isinstance(found, dict) else {}
-
-
-def waits(house: House, name: str) -> bool:
-    """Tell whether a page waits for its twin, or for the twin to catch up."""
-    files = [f"docs/{language}/{name}" for language in ("zh", "en")]
-    return any(
-        meta(house.read(file)).get("translation") == "needed"
-        for file in files
-        if house.has(file)
-    )
-
-
-def twin(file: str) -> str:
-    """Name the same page in the other language."""
-    if file.startswith("docs/zh/"):
-        return file.replace("docs/zh/", "docs/en/", 1)
-    return file.replace("docs/en/", "docs/zh/", 1)
 
 
 def page(house: House, file: str, language: str) -> Prose:
@@ -144,51 +114,6 @@ def works(prose: Prose, house: House) -> Faults:
 def places(text: str) -> set[str]:
     """Name the places of a page that a link can lead to."""
     return set(re.findall(r"(?:\{[^{}\n]*#|\bid=\")([\w-]+)", text))
-
-
-def parity(one: Prose, two: Prose) -> Iterator[tuple[str, int, str]]:
-    """What one of two twins has and the other lacks, section by section."""
-    ids, others = ([h.id for h in p.headings if h.level > 1] for p in (one, two))
-    if ids != others:
-        differ = (n for n, (a, b) in enumerate(zip(ids, others)) if a != b)
-        lines = [h.line for h in two.headings if h.level > 1] or [two.first]
-        line = lines[next(differ, -1)]
-        yield two.file, line, f"headings are {others}, in {one.file} they are {ids}"
-        return
-    for prose, twin in ((two, one), (one, two)):
-        own, other = content(prose), content(twin)
-        for (section, item), lines in other.items():
-            if len(own[section, item]) < len(lines):
-                where = f"#{section}" if section else "this part"
-                there = f"{item} of {twin.file}:{lines[-1]}"
-                yield prose.file, start(prose, section), f"{where} lacks {there}"
-    paths = [[path for _, path in prose.includes] for prose in (one, two)]
-    if paths[0] != paths[1] and sorted(paths[0]) == sorted(paths[1]):
-        line = next(n for (n, b), a in zip(two.includes, paths[0]) if a != b)
-        yield two.file, line, f"includes stand in another order in {one.file}"
-
-
-def content(prose: Prose) -> defaultdict[tuple[str, str], list[int]]:
-    """Give the lines of all that twins share, by section."""
-    found = defaultdict(list)
-    for line, path in prose.includes:
-        found[prose.section(line), f"the include {path}"].append(line)
-    for line, match in prose.macros:
-        macro = " ".join(match[0].strip("{} ").split())
-        found[prose.section(line), f"the macro {macro}"].append(line)
-    for line, target in prose.links:
-        found[prose.section(line), f"the link {target}"].append(line)
-    for line, tex, display in prose.formulas:
-        formula = " ".join(TEXT.sub(r"\\text{}", tex).split())
-        formula = f"$${formula}$$" if display else f"${formula}$"
-        found[prose.section(line), f"the formula {formula}"].append(line)
-    return found
-
-
-def start(prose: Prose, section: str) -> int:
-    """Give the line of a section's heading."""
-    lines = [h.line for h in prose.headings if h.id == section]
-    return lines[0] if section and lines else prose.first
 
 
 RULES = (front_matter, headings, links, works)
