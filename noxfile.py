@@ -82,6 +82,12 @@ def lint(session):
 
 
 @use_book
+def new(session):
+    """Lay out the five files of a new architecture: `nox -s new -- mingru`."""
+    python(session, "-m", "tools.new", *session.posargs)
+
+
+@use_book
 def accept(session):
     """Say that both languages of a page were read and agree: `nox -s accept -- gru`."""
     python(session, "-m", "tools.instep", *session.posargs)

@@ -52,6 +52,10 @@ def drifted(house: House, name: str, pair: list[Prose]) -> Iterator[tuple]:
         return
     stem, lock = name.removesuffix(".md"), read(house)
     found = [prints(prose) for prose in pair]
+    if not any(key.startswith(f"{stem}#") for key in lock):
+        text = f"a new page: when both languages agree: nox -s accept -- {stem}"
+        yield pair[0].file, 1, text
+        return
     accept = f"read both, then: nox -s accept -- {stem}"
     for section in found[0]:
         now = [one.get(section) for one in found]
