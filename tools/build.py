@@ -37,6 +37,8 @@ def replace(site: Path, made: Path) -> None:
 
 def main() -> None:
     options = parse()
+    if options.device != "cpu":
+        sys.exit("the book is built on the CPU; `nox -s gpu` holds its claims on CUDA")
     report(check(ROOT))
     outcomes = run_all(options.stems or stems(), options.device)
     if any(outcome.error for outcome in outcomes):
