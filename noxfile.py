@@ -11,6 +11,7 @@ import nox
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 VENV = ROOT / ".nox" / "book"
