@@ -51,6 +51,8 @@ def labs_for(names: list[str]) -> list[str]:
 
 def main() -> None:
     options = parse(known=pages())
+    if options.device != "cpu":
+        sys.exit("the book is built on the CPU; `nox -s gpu` holds its claims on CUDA")
     partial = labs_for(options.stems)
     report(check(ROOT))
     outcomes = run_all(partial if options.stems else stems(), options.device)

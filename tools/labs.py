@@ -32,7 +32,8 @@ class Outcome:
 
 def run(stem: str, device: str, limit: float, root: Path = ROOT) -> Outcome:
     """Make the record of one lab unless a sound one is there."""
-    folder = root / "build" / "labs"
+    # What is published comes from the CPU; other devices must not rewrite it.
+    folder = root / "build" / ("labs" if device == "cpu" else f"labs-{device}")
     folder.mkdir(parents=True, exist_ok=True)
     place = f"docs/lab/{stem}.py"
     try:
