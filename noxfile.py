@@ -112,10 +112,7 @@ def mutants(session):
 def serve(session):
     """Preview both languages with live reload."""
     python(session, "-m", "tools.labs")
-<<<<<<< HEAD
     python(session, "-m", "mkdocs", "serve", "--dirty", *session.posargs)
-=======
-    python(session, "-m", "mkdocs", "serve", *session.posargs)
 
 
 @use_book
@@ -162,4 +159,3 @@ def pin(session):
         if not name.startswith(("cuda-", "nvidia-", "triton"))  # which pins its own
     ]
     PINS.write_text("".join(lines), "utf-8")
->>>>>>> way/ci
