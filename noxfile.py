@@ -110,9 +110,16 @@ def mutants(session):
 
 @use_book
 def serve(session):
-    """Preview both languages with live reload."""
-    python(session, "-m", "tools.labs")
-    python(session, "-m", "mkdocs", "serve", "--dirty", *session.posargs)
+    """Preview with live reload; `nox -s serve -- gru` runs only the labs it needs."""
+    python(session, "-m", "tools.preview", *session.posargs)
+
+
+@use_book
+def bench(session):
+    """Print what pages cost their readers, and what a build costs us."""
+    python(session, "-m", "tools.build")
+    python(session, "-m", "pytest", "tests/site/bench.py")
+    python(session, "-m", "tools.bench")
 
 
 @use_book
