@@ -485,3 +485,20 @@ def test_a_section_that_left_its_twin_behind(house):
     for file in BOTH:  # formulas the checker compares itself
         edit(house, file, "x_t, ", "x_t + 0, ")
     assert check(house) == []
+
+
+def test_terms_are_those_of_the_glossary(house):
+    row = "| 中文 | English | 亦见 | 不用 |\n|---|---|---|---|\n| {} | | 回响 |\n"
+    for language in ("zh", "en"):
+        page = f"---\ndescription: 词。\n---\n\n# 词\n\n{row.format('回声 | echo')}"
+        words = {"词。": "Words.", "词": "Words", "中文": "x", "回声": "x", "亦见": "x"}
+        for chinese, word in (words | {"不用": "x", "回响": "x"}).items():
+            page = page.replace(chinese, word) if language == "en" else page
+        (house / f"docs/{language}/glossary.md").write_text(page, "utf-8")
+    assert check(house) == []
+    edit(house, ZH, "回声（echo）", "回响（fading echo）")
+    line = f"{ZH}:{line_of(house, ZH, 'fading echo')}"
+    faults = check(house)
+    assert [f"{f.file}:{f.line}" for f in faults] == [line, line]
+    assert "lacks （fading echo）, add it there" in faults[0].message
+    assert "回响: this book writes 回声" in faults[1].message

@@ -17,6 +17,7 @@ from tools import (
     rules_labs,
     rules_pages,
     rules_syntax,
+    rules_terms,
     rules_text,
     rules_twins,
 )
@@ -26,6 +27,7 @@ from tools.prose import Prose
 from tools.source import sections
 
 LANGUAGES = ("zh", "en")
+RULES = (*rules_text.RULES, *rules_chinese.RULES, *rules_terms.RULES)
 Faults = Iterator[tuple[str, int, str]]
 
 
@@ -84,7 +86,7 @@ def pages(house: House) -> Faults:
 def texts(house: House, prose: list[Prose]) -> Faults:
     """Check what is prose, wherever it stands."""
     for text in prose:
-        for rule in (*rules_text.RULES, *rules_chinese.RULES):
+        for rule in RULES:
             for fault in rule(text, house):
                 yield text.file, *fault
 
