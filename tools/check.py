@@ -77,7 +77,8 @@ def pages(house: House) -> Faults:
         if waits(house, name):
             continue  # the page says so itself, under its title
         if twin is None:
-            yield page.file, 1, f"its twin docs/{other}/{name} is missing"
+            text = f"its twin docs/{other}/{name} is missing, write it"
+            yield page.file, 1, f"{text}, or put translation: needed here"
         elif language == "zh":
             yield from rules_twins.parity(page, twin)
             yield from instep.drifted(house, name, [page, twin])
