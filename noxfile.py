@@ -1,6 +1,7 @@
 """Every command of the project: `nox -s docs` builds, `nox -s tests` proves."""
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -10,6 +11,7 @@ import nox
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 VENV = ROOT / ".nox" / "book"
@@ -18,16 +20,16 @@ STAMP = VENV / "complete"  # holds what was installed; absent while half made
 # Tiny recurrent steps run many times slower on two threads than on one.
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "NO_MKDOCS_2_WARNING": "1"}
 
-
-PACKAGES = nox.project.dependency_groups(
-    nox.project.load_toml(ROOT / "pyproject.toml"), "book"
-)
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PACKAGES = nox.project.dependency_groups(PROJECT, "book")
+OLDEST = PROJECT["project"]["requires-python"].removeprefix(">=")
+PINS = ROOT / "constraints.txt"
 
 
 def fingerprint() -> str:
     """What the environment is made from."""
-    pins = (ROOT / "constraints.txt").read_text("utf-8")
-    return hashlib.sha256(repr((sys.version, PACKAGES, pins)).encode()).hexdigest()
+    made_from = (sys.version, PACKAGES, PINS.read_text("utf-8"))
+    return hashlib.sha256(repr(made_from).encode()).hexdigest()
 
 
 if VENV.exists() and not STAMP.exists():
@@ -40,13 +42,18 @@ def book(session):
     if STAMP.exists() and STAMP.read_text() == fingerprint():
         return
     STAMP.unlink(missing_ok=True)
-    session.install("-c", "constraints.txt", *PACKAGES)
+    session.install("-c", str(PINS), *PACKAGES)
     STAMP.write_text(fingerprint())
 
 
 def python(session, *args, **env):
     """Run a module of the environment `book`, from the repository root."""
     session.run(str(PYTHON), *args, env={**ENV, **env}, external=True)
+
+
+def command(session, name, *args):
+    """Run a command of the environment `book` that is no Python module."""
+    session.run(str(PYTHON.with_stem(name)), *args, external=True)
 
 
 def use_book(function):
@@ -75,10 +82,24 @@ def tests(session):
 
 @use_book
 def lint(session):
-    """Check sources: the house's rules, style, Chinese typography."""
+    """Check sources: the house's rules, style, Chinese typography, workflows."""
     python(session, "-m", "tools.check")
     python(session, "-m", "ruff", "check", ".")
     python(session, "-m", "ruff", "format", "--check", ".")
+    command(session, "zizmor", "--offline", "--quiet", "--pedantic", ".github")
+    command(session, "actionlint")
+
+
+@use_book
+def new(session):
+    """Lay out the five files of a new architecture: `nox -s new -- mingru`."""
+    python(session, "-m", "tools.new", *session.posargs)
+
+
+@use_book
+def accept(session):
+    """Say that both languages of a page were read and agree: `nox -s accept -- gru`."""
+    python(session, "-m", "tools.instep", *session.posargs)
 
 
 @use_book
@@ -89,6 +110,59 @@ def mutants(session):
 
 @use_book
 def serve(session):
-    """Preview both languages with live reload."""
-    python(session, "-m", "tools.labs")
-    python(session, "-m", "mkdocs", "serve", *session.posargs)
+    """Preview with live reload; `nox -s serve -- gru` runs only the labs it needs."""
+    python(session, "-m", "tools.preview", *session.posargs)
+
+
+@use_book
+def bench(session):
+    """Print what pages cost their readers, and what a build costs us."""
+    python(session, "-m", "tools.build")
+    python(session, "-m", "pytest", "tests/site/bench.py")
+    python(session, "-m", "tools.bench")
+
+
+@use_book
+def gpu(session):
+    """Hold the claims on CUDA, or fail: `nox -s gpu -- lstm`; publishes nothing."""
+    named = [f"tests/test_{stem}.py" for stem in session.posargs]
+    python(session, "-c", "import torch; torch.ones(1, device='cuda')")
+    python(session, "-m", "pytest", "-k", "cuda", *named)
+    python(session, "-m", "tools.labs", "--device", "cuda", *session.posargs)
+
+
+@nox.session(python=OLDEST, reuse_venv=True)
+def minimums(session):
+    """Test the snippets, slow tests left out, on the oldest Python and torch."""
+    [torch] = PROJECT["project"]["dependencies"]
+    pins = Path(session.create_tmp(), "constraints.txt")
+    lines = PINS.read_text("utf-8").splitlines(keepends=True)
+    pins.write_text("".join(x for x in lines if not x.startswith("torch==")), "utf-8")
+    tests = nox.project.dependency_groups(PROJECT, "tests")
+    session.install("-c", str(pins), torch.replace(">=", "==") + ".*", *tests)
+    named = [f"tests/test_{path.stem}.py" for path in ROOT.glob("snippets/*.py")]
+    session.run("pytest", "-m", "not slow", *(session.posargs or named), env=ENV)
+
+
+@nox.session
+def newest(session):
+    """Build the book and test it with the newest version of everything."""
+    session.install(*PACKAGES)
+    session.run("python", "-m", "tools.build", env=ENV)
+    session.run("python", "-m", "pytest", env=ENV)
+
+
+@nox.session(python=OLDEST)
+def pin(session):
+    """Renew constraints.txt: the newest versions that fit the oldest Python."""
+    report = Path(session.create_tmp(), "report.json")
+    resolve = ["pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+    session.run(*resolve, "--report", str(report), *PACKAGES)
+    found = json.loads(report.read_text("utf-8"))["install"]
+    pins = {item["metadata"]["name"]: item["metadata"]["version"] for item in found}
+    lines = [
+        f"{name}=={pins[name].partition('+')[0]}\n"  # of a CPU or a CUDA build alike,
+        for name in sorted(pins, key=str.lower)
+        if not name.startswith(("cuda-", "nvidia-", "triton"))  # which pins its own
+    ]
+    PINS.write_text("".join(lines), "utf-8")

@@ -145,7 +145,7 @@ $$
 
 ## 参考 {#references}
 
-- Somebody 1990, “Echo”, *Sound* 1(2):3–4, <https://doi.org/10.1/x(1)>. 第一次提出。
+- Somebody 1990. Echo. Sound 1(2). [doi 10.1/x](https://doi.org/10.1/x(1))；第一次提出，又见 <https://doi.org/10.1/y(1)>。
 """
 
 EN = """---
@@ -207,7 +207,7 @@ It halves in {{ lab.echo.half:.1f }} steps; that it fades {{ lab.echo.claim_fade
 
 ## References {#references}
 
-- Somebody 1990, “Echo”, *Sound* 1(2):3–4, <https://doi.org/10.1/x(1)>. The first.
+- Somebody 1990. Echo. Sound 1(2). [doi 10.1/x](https://doi.org/10.1/x(1)); the first, again in <https://doi.org/10.1/y(1)>.
 """
 
 GUIDE = """---
@@ -225,6 +225,8 @@ description: 首页。
 x[:, t]  {{ lab.nowhere.x }} 中文,
 ```
 ````
+
+{{ references }}
 """
 
 

@@ -65,6 +65,8 @@ PAGES = {
     "two titles": (BOTH, "> ", "# A {#a}\n\n> ", "# A", "a page has one title"),
     "no id": (BOTH, "> ", "### A\n\n> ", "### A", "give the heading an id"),
     "id twice": (BOTH, "> ", "### A {#idea}\n\n> ", "### A", "#idea stands twice"),
+    "reference": (BOTH, "- Somebody 1990.", "- Nobody.\n- Somebody 1990.", "- Nobody", "an entry is - Authors"),
+    "minutes": (BOTH, "> ", "{{ minutes.nowhere }}\n\n> ", "{{ minutes", "there is no docs/"),
     "bad section": (BOTH, "> ", "## A {#more}\n\n> ", "## A", "#more is no section"),
     "TeX": (BOTH, "x_t, ", "\\foo, ", "$$", 'Unknown command "\\foo"'),
     "inline TeX": (BOTH, "| $h_t$", "| $h_t}$", "h_t}", "bad TeX in $h_t}$"),
@@ -98,7 +100,7 @@ TWINS = {  # edits of the English page: the fault is there, and names the Chines
     "macro": (EN, "{{ lab.echo.half:.1f }}", "a few", "{#evid", "macro lab.echo.half:.1f"),
     "link": (EN, "[words](index.md#words)", "words", "{#idea}", "link index.md#words"),
     "URL": (EN, "<https://example.org/a>", "others", "{#idea}", "https://example.org/a"),
-    "DOI": (EN, ", <https://doi.org/10.1/x(1)>", "", "{#refer", "//doi.org/10.1/x(1)"),
+    "DOI": (EN, ", again in <https://doi.org/10.1/y(1)>", "", "{#refer", "//doi.org/10.1/y(1)"),
     "formula": (EN, "as wide as $h_t$", "wide", "{#idea}", "#idea lacks the formula $h_t$"),
 }
 SNIPPETS = {
@@ -464,3 +466,39 @@ def test_the_command(house):
     assert lines[0].startswith(f"{ZH}:2: half-width ,")
     assert lines[1].startswith(f"{SNIPPET}:9: import torch and")
     assert lines[2:] == ["2 faults"]
+
+
+def test_a_section_that_left_its_twin_behind(house):
+    accept = [sys.executable, "-m", "tools.instep", "echo", "index"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(accept, cwd=house, env=env, check=True)
+    assert check(house) == []
+    edit(house, ZH, "## 公式", "又一句。\n\n## 公式")
+    line = line_of(house, ZH, "{#idea}")
+    message = f"#idea changed, its twin in {EN} did not; read both, then: nox -s accept"
+    expect(check(house), f"{ZH}:{line}", message=message)
+    edit(house, EN, "## Equations", "One more.\n\n## Equations")
+    message = "#idea is new or changed in both languages; read both"
+    expect(check(house), f"{ZH}:{line}", message=message)
+    subprocess.run(accept, cwd=house, env=env, check=True)
+    assert check(house) == []
+    for file in BOTH:  # formulas the checker compares itself
+        edit(house, file, "x_t, ", "x_t + 0, ")
+    assert check(house) == []
+
+
+def test_terms_are_those_of_the_glossary(house):
+    row = "| 中文 | English | 亦见 | 不用 |\n|---|---|---|---|\n| {} | | 回响 |\n"
+    for language in ("zh", "en"):
+        page = f"---\ndescription: 词。\n---\n\n# 词\n\n{row.format('回声 | echo')}"
+        words = {"词。": "Words.", "词": "Words", "中文": "x", "回声": "x", "亦见": "x"}
+        for chinese, word in (words | {"不用": "x", "回响": "x"}).items():
+            page = page.replace(chinese, word) if language == "en" else page
+        (house / f"docs/{language}/glossary.md").write_text(page, "utf-8")
+    assert check(house) == []
+    edit(house, ZH, "回声（echo）", "回响（fading echo）")
+    line = f"{ZH}:{line_of(house, ZH, 'fading echo')}"
+    faults = check(house)
+    assert [f"{f.file}:{f.line}" for f in faults] == [line, line]
+    assert "lacks （fading echo）, add it there" in faults[0].message
+    assert "回响: this book writes 回声" in faults[1].message

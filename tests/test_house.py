@@ -50,6 +50,13 @@ def test_the_sources_have_no_fault():
     assert not faults, "\n" + "\n".join(map(str, faults))
 
 
+def test_every_page_was_accepted_in_both_languages():
+    """Without the lock the checker could not tell that one language moved alone."""
+    lock = (ROOT / "docs/translations.lock").read_text("utf-8")
+    accepted = set(re.findall(r"^(\w+)#", lock, re.M))
+    assert accepted == {path.stem for path in ROOT.glob("docs/zh/*.md")}
+
+
 @pytest.fixture(scope="module", params=SNIPPETS, ids=lambda path: path.stem)
 def alone(request, tmp_path_factory):
     """What a snippet prints and returns in an empty folder, far from the book."""

@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from tests import small_house
 from tools import records
 from tools.lab import Lab, runnable, stems
+from tools.reading import minutes
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,6 +84,33 @@ def article(root: Path, page: str) -> BeautifulSoup:
 # What a good book becomes
 
 
+def test_a_page_may_wait_for_its_translation(book):
+    (book / "docs/en/echo.md").unlink()
+    edit(book / "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
+    lab = (book / "docs/lab/echo.py").read_text("utf-8")
+    english = re.compile(r'# %% \[markdown\] lang="en"\n(#.*\n)+\n*')
+    (book / "docs/lab/echo.py").write_text(english.sub("", lab), "utf-8")
+    done = build(book)
+    assert done.returncode == 0, done.stdout + done.stderr
+    chinese, stand_in = article(book, "echo"), article(book, "en/echo")
+    assert "还没有英文版" in chinese.select_one(".waits").text
+    assert "not been translated" in stand_in.select_one(".waits").text
+    assert stand_in.h1["lang"] == "zh" and stand_in.h1.text == chinese.h1.text
+    assert stand_in.select_one("div[lang=zh] #evidence")
+    assert article(book, "en/lab/echo").h1.text == article(book, "lab/echo").h1.text
+    edit(book / "docs/zh/echo.md", "translation: needed\n", "")
+    assert "its twin docs/en/echo.md is missing" in build(book).stderr
+
+
+def test_a_page_may_be_ahead_of_its_translation(book):
+    edit(book / "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
+    edit(book / "docs/zh/echo.md", "## 练习", "一句新话，$x$。\n\n## 练习")
+    done = build(book)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "英文版还没有跟上" in article(book, "echo").select_one(".waits").text
+    assert "the Chinese is right" in article(book, "en/echo").select_one(".waits").text
+
+
 def test_record_has_results_and_provenance(built):
     record = json.loads((built / "build/labs/echo.json").read_text("utf-8"))
     assert record["results"] == {"half": 1.0, "steps": 3, "claim_fades": "holds"}
@@ -100,6 +128,22 @@ def test_pages_show_numbers_and_verdicts_in_their_language(built):
         assert "{{" not in page.text and "--8<--" not in page.text
         assert page.find("math", display="block") is not None
         assert page.select_one("figure svg") is not None
+
+
+@pytest.mark.parametrize("page", ["", "en"])
+def test_works_are_gathered_from_the_pages(built, page):
+    entry = article(built, page).select("li")[-1]
+    assert entry.get_text().startswith("Somebody 1990. Echo. Sound 1(2). doi 10.1/x ←")
+    assert entry.select("a")[-1]["href"] == "echo/#references"
+    assert "第一次提出" not in entry.get_text()
+
+
+def test_minutes_count_words_and_half_a_minute_for_what_is_looked_at():
+    page = "# T\n\n## A {#idea}\n\n%s\n\n$$\nx\n$$\n\n## B {#exercises}\n\n%s\n"
+    page %= ("字" * 750, "字" * 3000)
+    assert minutes(page, "zh") == minutes(page, "zh", "idea") == 3
+    assert minutes(page, "zh", "exercises") == 10
+    assert minutes(page, "en") == 1
 
 
 def test_lab_page_is_plain_and_has_its_contents(built):
@@ -241,6 +285,23 @@ def test_key_depends_on_versions_and_device(built, monkeypatch):
     before = lab.key("cpu")
     monkeypatch.setattr("tools.lab.version", lambda package: "0.0")
     assert lab.key("cpu") != before
+
+
+def test_a_page_is_built_with_the_labs_that_it_needs(book):
+    shutil.rmtree(book / "build")
+    (book / "build").mkdir()
+    done = build(book, "index")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "none" in (book / "site/PARTIAL").read_text("utf-8")
+    evidence = article(book, "en/echo").find(id="evidence").find_next("p").text
+    assert "…" in evidence and "{{" not in evidence
+    done = build(book, "echo")
+    assert done.returncode == 0 and "labs: echo" in done.stdout
+    assert article(book, "echo").select_one("figure svg path, figure svg g")
+    done = build(book, "nowhere")
+    assert done.returncode == 2 and "there is no page docs/zh/nowhere" in done.stderr
+    build(book)
+    assert not (book / "site/PARTIAL").exists()
 
 
 def test_two_builds_at_once_both_succeed(book):

@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-import nbformat
 from markdown import Markdown
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
@@ -12,7 +11,7 @@ from mkdocs.structure.files import File
 from mkdocs.structure.toc import get_toc
 from mkdocs.utils import get_relative_url
 
-from tools import labpage, mathfont, notebooks, records
+from tools import front, labpage, mathfont, notebooks, records, serving
 from tools.lab import ROOT, Lab, stems
 
 RECORDS = ROOT / "build" / "labs"
@@ -20,12 +19,33 @@ LANGUAGES = {"zh": "中文", "en": "English"}
 contents = {}  # table of contents of each lab page, by (language, path)
 
 
+def on_startup(command, dirty):
+    """Tell apart serving from building; English is built in either."""
+    if command == "serve":
+        serving.start(dirty)
+
+
 @event_priority(100)  # before mkdocs-jupyter looks for notebooks
 def on_files(files, config):
     """Add, for each executed lab, its page and what can be downloaded there."""
     language = config.theme["language"]
-    config.lab_folder = tempfile.TemporaryDirectory(prefix="book-")
-    folder = Path(config.lab_folder.name)
+    site = config.site_dir, config.use_directory_urls
+    if serving.only_pages(language):
+        folder = Path(serving.folders[language].name)
+    else:
+        serving.folders[language] = tempfile.TemporaryDirectory(prefix="book-")
+        folder = Path(serving.folders[language].name)
+        write_labs(folder, language, config)
+    for path in sorted(folder.rglob("*.*")):
+        files.append(File(path.relative_to(folder).as_posix(), str(folder), *site))
+    for path in front.stand_ins(ROOT, language):
+        files.append(File(path.name, str(path.parent), *site))
+    serving.begin(files, language)
+    return files
+
+
+def write_labs(folder: Path, language: str, config) -> None:
+    """Write what belongs to each lab whose record is sound."""
     for stem in stems():
         lab, made = Lab(stem), records.provenance(RECORDS, stem)
         if made is None or made["key"] != lab.key(made["device"]):
@@ -33,25 +53,13 @@ def on_files(files, config):
         md = Markdown(
             extensions=config.markdown_extensions, extension_configs=config.mdx_configs
         )
-        page = nbformat.writes(notebooks.to_read(lab, language, RECORDS, md))
+        notebooks.write(lab, folder, language, RECORDS, md)
         contents[language, f"lab/{stem}.ipynb"] = md.toc_tokens
-        kept = nbformat.writes(notebooks.to_keep(lab, language, RECORDS))
-        texts = {
-            f"lab/{stem}.ipynb": page,
-            f"lab/{stem}/{stem}.ipynb": kept,
-        }
-        if lab.has_snippet:  # a guide has none
-            texts[f"lab/{stem}/{stem}.py"] = lab.snippet(stem)
-        (folder / "lab" / stem).mkdir(parents=True)
-        for path, text in texts.items():
-            (folder / path).write_text(text, "utf-8")
-            site = config.site_dir, config.use_directory_urls
-            files.append(File(path, str(folder), *site))
-    return files
 
 
 def on_nav(nav, config, files):
     """Give sections of the navigation their title in this language."""
+    serving.name(nav)
     for section in nav:
         if section.is_section:
             section.title = config.extra["sections"].get(section.title, section.title)
@@ -96,6 +104,7 @@ def on_page_context(context, page, config, nav):
         }
         for language, name in LANGUAGES.items()
     ]
+    context["waits"] = front.banner(ROOT, page, config.theme["language"])
     stem = Path(page.file.src_uri).stem
     made = records.provenance(RECORDS, stem)
     context["lab"] = None
@@ -116,10 +125,17 @@ def on_page_context(context, page, config, nav):
 
 def on_post_build(config):
     """Build English inside the Chinese site, then the font both are set in."""
-    config.lab_folder.cleanup()
-    if config.theme["language"] != "zh":
-        return
-    site = Path(config.site_dir)
+    language, site = config.theme["language"], Path(config.site_dir)
+    if not serving.serving:
+        serving.folders.pop(language).cleanup()
+    if language == "zh" and not serving.nothing("en"):
+        build_english(config, site)
+    if language == "zh" and not serving.only_pages("zh"):
+        mathfont.write(site)
+    serving.end(site, language)
+
+
+def build_english(config, site: Path) -> None:
     english = load_config(
         str(ROOT / "mkdocs.en.yml"),
         site_dir=str(site / "en"),
@@ -127,8 +143,7 @@ def on_post_build(config):
         strict=config.strict,
     )
     english.plugins.run_event("startup", command="build", dirty=False)
-    build(english)
-    mathfont.write(site)
+    build(english, dirty=serving.serving)
 
 
 def on_serve(server, config, builder):

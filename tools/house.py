@@ -23,6 +23,7 @@ class House:
 
     root: Path
     records: Path | None = None  # of executed labs; None before they ran
+    ran: list[str] | None = None  # those that were run; None if all were
     faults: list[Fault] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -54,7 +55,8 @@ class House:
 
     def recorded(self, stem: str) -> bool:
         """Tell whether the lab ran and left a record."""
-        return bool(self.records and (self.records / f"{stem}.json").is_file())
+        wanted = self.records and (self.ran is None or stem in self.ran)
+        return bool(wanted and (self.records / f"{stem}.json").is_file())
 
     @property
     def stems(self) -> list[str]:

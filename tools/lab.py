@@ -69,6 +69,17 @@ class Lab:
                 parts.append(Part(code, cell.line))
         return parts
 
+    def prose(self, language: str) -> set[int]:
+        """Number the prose cells to show; one without a twin is for both languages."""
+        told = [part.language for part in self.parts] + [None]
+        return {
+            n
+            for n, own in enumerate(told)
+            if own == language
+            or (own == "zh" and told[n + 1] != "en")
+            or (own == "en" and told[n - 1] != "zh")
+        }
+
     @property
     def code(self) -> list[Part]:
         return [part for part in self.parts if part.language is None]

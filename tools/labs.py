@@ -32,7 +32,8 @@ class Outcome:
 
 def run(stem: str, device: str, limit: float, root: Path = ROOT) -> Outcome:
     """Make the record of one lab unless a sound one is there."""
-    folder = root / "build" / "labs"
+    # What is published comes from the CPU; other devices must not rewrite it.
+    folder = root / "build" / ("labs" if device == "cpu" else f"labs-{device}")
     folder.mkdir(parents=True, exist_ok=True)
     place = f"docs/lab/{stem}.py"
     try:
@@ -78,14 +79,16 @@ def run_all(names: list[str], device: str = "cpu", root: Path = ROOT) -> list[Ou
     return outcomes
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse(arguments=None, known: set[str] | None = None) -> argparse.Namespace:
+    """Read the command line; `known` are the names that may stand there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stems", nargs="*", help="labs to run, all if none is named")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args(arguments)
     for stem in options.stems:
-        if stem not in stems():
-            parser.error(f"there is no docs/lab/{stem}.py")
+        if stem not in (known or stems()):
+            where = "page docs/zh" if known else "lab docs/lab"
+            parser.error(f"there is no {where}/{stem}")
     if options.device == "cuda":
         import torch
 

@@ -1,4 +1,4 @@
-"""What the book adds to Markdown: numbers of labs, inline figures, MathML."""
+"""What the book adds to Markdown: numbers of labs, references, figures, MathML."""
 
 import html
 import re
@@ -10,7 +10,10 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from math_core import LatexToMathML
 
+from tools.bibliography import Bibliography
 from tools.numbers import fill
+from tools.partial import Partial
+from tools.reading import Minutes
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 MATHML = LatexToMathML(pretty_print="never")
@@ -75,15 +78,22 @@ class Book(Extension):
     def __init__(self, **kwargs):
         self.config = {
             "records": ["build/labs", "folder of the labs' records"],
+            "labs": ["", "names of those that were run, if not all were"],
             "language": ["zh", "language that verdicts are printed in"],
         }
         super().__init__(**kwargs)
 
     def extendMarkdown(self, md):  # noqa: N802
         md.block_level_elements += ["svg", "math"]
+        if labs := self.getConfig("labs"):  # before snippets
+            md.preprocessors.register(Partial(md, labs), "partial", 33)
         # After snippets (32) and superfences (25), before raw HTML (20).
         numbers = Numbers(md, self.getConfig("records"), self.getConfig("language"))
         md.preprocessors.register(numbers, "lab-numbers", 24)
+        pages = f"docs/{self.getConfig('language')}"
+        md.preprocessors.register(Bibliography(md, pages), "bibliography", 24.5)
+        times = Minutes(md, pages, self.getConfig("language"))
+        md.preprocessors.register(times, "minutes", 24.6)
         md.preprocessors.register(Figures(md), "figures", 23)
         # After inline patterns (20), before the table of contents (5).
         md.treeprocessors.register(Formulas(md), "mathml", 15)

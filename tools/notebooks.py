@@ -21,13 +21,24 @@ def load(records: Path, lab: Lab) -> tuple[NotebookNode, Iterator[NotebookNode]]
     return notebook, executed
 
 
+def write(lab: Lab, folder: Path, language: str, records: Path, md: Markdown) -> None:
+    """Write the notebook of the lab's page, and what can be downloaded there."""
+    place = folder / "lab" / lab.stem
+    place.mkdir(parents=True)
+    read, keep = to_read(lab, language, records, md), to_keep(lab, language, records)
+    nbformat.write(read, place.with_suffix(".ipynb"))
+    nbformat.write(keep, place / f"{lab.stem}.ipynb")
+    if lab.has_snippet:  # a guide has none
+        (place / f"{lab.stem}.py").write_text(lab.snippet(lab.stem), "utf-8")
+
+
 def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:
     """The notebook a reader downloads: prose in Markdown, numbers filled in."""
     notebook, executed = load(records, lab)
     for n, part in enumerate(lab.parts):
         if part.language is None:
             notebook.cells.append(next(executed))
-        elif part.language == language:
+        elif n in lab.prose(language):
             text = "\n".join(fill(part.text.split("\n"), records, language))
             cell = nbformat.v4.new_markdown_cell(text, id=f"prose-{n}")
             notebook.cells.append(cell)
@@ -41,7 +52,8 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
     `md.toc_tokens` is the table of contents of the page.
     """
     notebook, executed = load(records, lab)
-    prose = [part.text for part in lab.parts if part.language == language]
+    told = lab.prose(language)
+    prose = [lab.parts[n].text for n in sorted(told)]
     pages = iter(md.convert(f"\n\n{BREAK}\n\n".join(prose)).split(BREAK))
     for n, part in enumerate(lab.parts):
         if part.snippet:
@@ -56,7 +68,7 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
                     figure = f'<div class="lab-figure" {name}>{svg}</div>'
                     output.data["text/html"] = figure
             notebook.cells.append(cell)
-        elif part.language == language:
+        elif n in told:
             notebook.cells.append(raw(f"prose-{n}", next(pages)))
     return notebook
 

@@ -27,6 +27,9 @@ MACRO = re.compile(
     r"(?:\s*==\s*(?P<verdict>\w+)|:(?P<spec>[^{}\n]*?))?\s*\}\}"
 )
 
+# {{ minutes.<page> }}, or of one section {{ minutes.<page>.idea }}
+MINUTES = re.compile(r"\{\{ minutes\.(?P<page>\w+)(?:\.(?P<section>[\w-]+))? \}\}")
+
 
 def fill(lines: list[str], records: Path, language: str) -> list[str]:
     """Put the labs' numbers and verdicts into every line outside fences."""

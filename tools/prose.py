@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from tools.numbers import MACRO
+from tools.numbers import MACRO, MINUTES
 from tools.source import INCLUDE, fenced
 
 # What is not prose is hidden behind a sign of its kind, one for each character.
@@ -71,6 +71,7 @@ class Prose:
             self.formulas.append((self.at(text, match), tex, display))
         text = hide(text, FORMULAS, FORMULA)
         text = hide(hide(text, VERDICT, WORD), MACRO, NUMBER)
+        text = hide(text, MINUTES, NUMBER)
         for pattern, sign in ((LINKS, LINK), (URLS, CODE)):
             for match in pattern.finditer(text):
                 self.links.append((self.at(text, match), match[match.lastgroup]))

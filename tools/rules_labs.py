@@ -4,8 +4,10 @@ import ast
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
+from tools.front import waits
 from tools.house import House
 from tools.prose import Prose
 from tools.rules_chinese import HAN
@@ -27,7 +29,7 @@ def lab(house: House, file: str) -> Faults:
     """Check the code of one lab and the order of its cells."""
     text = house.read(file)
     parts = list(cells(text))
-    yield from order(parts)
+    yield from order(parts, waits(house, f"{Path(file).stem}.md"))
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
@@ -82,16 +84,19 @@ def top(parts: list[Cell]) -> Iterator[tuple[int, str]]:
                 break
 
 
-def order(parts: list[Cell]) -> Faults:
+def order(parts: list[Cell], waiting: bool = False) -> Faults:
     """Markdown cells that are not a zh cell followed by its en twin."""
     # Above the first `# %%` there is nothing, or code.
     shown = [cell for cell in parts if cell.language is not None or any(cell.lines)]
-    if not shown or shown[0].language != "zh":
+    first = shown[0].language if shown else None
+    if first != "zh" and not (waiting and first == "en"):
         yield 1, 'a lab begins with a title cell: # %% [markdown] lang="zh"'
     for before, after in pairwise([None, *shown, None]):
         one, two = (cell.language if cell else None for cell in (before, after))
         if after and two not in (None, "zh", "en"):
             yield after.line - 1, 'a Markdown cell names its language: lang="zh"'
+        elif waiting:
+            continue
         elif one == "zh" and two != "en":
             yield before.line - 1, "a zh cell is followed by its en twin"
         elif two == "en" and one != "zh":

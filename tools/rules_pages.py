@@ -1,14 +1,14 @@
-"""Rules for pages: front matter, headings, and a twin that says the same."""
+"""Rules for pages: front matter, headings, links, references."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import urlsplit
 
 import yaml
 
+from tools import bibliography
+from tools.front import FRONT, twin, waits
 from tools.house import House
 from tools.prose import Prose
 from tools.rules_text import Faults
@@ -23,8 +23,6 @@ SECTIONS = (
     "exercises",
     "references",
 )
-TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
-FRONT = re.compile(r"---\n(?P<yaml>.*?)^(---|\.\.\.)[ \t]*$", re.S | re.M)
 
 
 def front_matter(prose: Prose, house: House) -> Faults:
@@ -34,17 +32,19 @@ def front_matter(prose: Prose, house: House) -> Faults:
         yield 1, "begin with front matter: ---, description: one sentence, ---"
         return
     try:
-        meta = yaml.safe_load(front["yaml"])
+        found = yaml.safe_load(front["yaml"])
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "unreadable"
         line = mark.line + 2 if mark else 1
         yield line, f"front matter is not YAML: {problem}; quote the value"
         return
-    if not isinstance(meta, dict):
+    if not isinstance(found, dict):
         yield 2, "front matter is a mapping: description: one sentence"
-    elif not str(meta.get("description") or "").strip():
+    elif not str(found.get("description") or "").strip():
         yield 2, "front matter has no description: one sentence for search and links"
+    elif found.get("translation", "needed") != "needed":
+        yield 2, "translation: needed is all that can be said, or leave the line out"
 
 
 def page(house: House, file: str, language: str) -> Prose:
@@ -94,10 +94,21 @@ def links(prose: Prose, house: House) -> Faults:
         file = normpath(join(dirname(prose.file), path)) if path else prose.file
         if path.endswith(".ipynb"):
             file = f"docs/lab/{Path(path).stem}.py"
+        if not house.has(file) and waits(house, Path(file).name):
+            file = twin(file)  # its text stands in
         if not house.has(file):
             yield line, f"the link {target} leads to no page, there is no {file}"
         elif id and file.endswith(".md") and id not in places(house.read(file)):
             yield line, f"the link {target} leads nowhere, {file} has no {{#{id}}}"
+
+
+def works(prose: Prose, house: House) -> Faults:
+    """Entries of #references that the list of the whole book cannot read."""
+    form = "an entry is - Authors Year. Title. Venue. [where](https://…)；a remark"
+    for line, text in enumerate(prose.lines, prose.first):
+        entry = prose.section(line) == "references" and re.match(r"\s*[-*+] ", text)
+        if entry and not bibliography.ENTRY.match(text):
+            yield line, form
 
 
 def places(text: str) -> set[str]:
@@ -105,49 +116,4 @@ def places(text: str) -> set[str]:
     return set(re.findall(r"(?:\{[^{}\n]*#|\bid=\")([\w-]+)", text))
 
 
-def parity(one: Prose, two: Prose) -> Iterator[tuple[str, int, str]]:
-    """What one of two twins has and the other lacks, section by section."""
-    ids, others = ([h.id for h in p.headings if h.level > 1] for p in (one, two))
-    if ids != others:
-        differ = (n for n, (a, b) in enumerate(zip(ids, others)) if a != b)
-        lines = [h.line for h in two.headings if h.level > 1] or [two.first]
-        line = lines[next(differ, -1)]
-        yield two.file, line, f"headings are {others}, in {one.file} they are {ids}"
-        return
-    for prose, twin in ((two, one), (one, two)):
-        own, other = content(prose), content(twin)
-        for (section, item), lines in other.items():
-            if len(own[section, item]) < len(lines):
-                where = f"#{section}" if section else "this part"
-                there = f"{item} of {twin.file}:{lines[-1]}"
-                yield prose.file, start(prose, section), f"{where} lacks {there}"
-    paths = [[path for _, path in prose.includes] for prose in (one, two)]
-    if paths[0] != paths[1] and sorted(paths[0]) == sorted(paths[1]):
-        line = next(n for (n, b), a in zip(two.includes, paths[0]) if a != b)
-        yield two.file, line, f"includes stand in another order in {one.file}"
-
-
-def content(prose: Prose) -> defaultdict[tuple[str, str], list[int]]:
-    """Give the lines of all that twins share, by section."""
-    found = defaultdict(list)
-    for line, path in prose.includes:
-        found[prose.section(line), f"the include {path}"].append(line)
-    for line, match in prose.macros:
-        macro = " ".join(match[0].strip("{} ").split())
-        found[prose.section(line), f"the macro {macro}"].append(line)
-    for line, target in prose.links:
-        found[prose.section(line), f"the link {target}"].append(line)
-    for line, tex, display in prose.formulas:
-        formula = " ".join(TEXT.sub(r"\\text{}", tex).split())
-        formula = f"$${formula}$$" if display else f"${formula}$"
-        found[prose.section(line), f"the formula {formula}"].append(line)
-    return found
-
-
-def start(prose: Prose, section: str) -> int:
-    """Give the line of a section's heading."""
-    lines = [h.line for h in prose.headings if h.id == section]
-    return lines[0] if section and lines else prose.first
-
-
-RULES = (front_matter, headings, links)
+RULES = (front_matter, headings, links, works)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from math_core import LatexError
 
+from tools import bibliography
 from tools.house import House
 from tools.markdown import mathml
-from tools.numbers import MACRO, VERDICTS, evaluate
+from tools.numbers import MACRO, MINUTES, VERDICTS, evaluate
 from tools.prose import FORMULA, LINK, Prose, hide
 from tools.source import INCLUDE, MARKER, fences
 
@@ -51,8 +52,13 @@ def macros(prose: Prose, house: House) -> Faults:
                 yield line, str(error)
     shape = "write {{ lab.<stem>.<key>:.2f }} or {{ lab.<stem>.<key> == holds }}"
     for line, text in enumerate(prose.text.split("\n"), prose.first):
-        if "{{" in text:
+        if "{{" in text.replace(bibliography.MARKER, ""):
             yield line, f"this is no macro, {shape}"
+    for line, text in enumerate(prose.lines, prose.first):
+        for match in MINUTES.finditer(text):
+            page = f"docs/{prose.language}/{match['page']}.md"
+            if not house.has(page):
+                yield line, f"{match[0]}: there is no {page}"
     for line, tex, _ in prose.formulas:
         if re.search(r"\{\{\s*lab\b", MACRO.sub("", tex)):
             yield line, f"this is no macro, {shape}"

@@ -11,6 +11,8 @@ from bs4 import BeautifulSoup
 from built import LABS, LANGUAGES, SITE, addresses
 from playwright.sync_api import sync_playwright
 
+from tools.partial import NOTE
+
 # Adds up layout shifts that no input caused.
 WATCH_SHIFT = """
 window.shift = 0;
@@ -35,6 +37,8 @@ def pytest_generate_tests(metafunc):
 def site() -> Path:
     if not (SITE / "index.html").is_file():
         pytest.fail("there is no built site: run `nox -s docs`", pytrace=False)
+    if (SITE / NOTE).is_file():
+        pytest.fail("only some labs were run, run `nox -s docs`", pytrace=False)
     return SITE
 
 

@@ -4,7 +4,7 @@ import json
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
-from built import ROOT, SITE, folder, source
+from built import ROOT, SITE, addresses, folder, source
 
 HOME = "http://book/"  # any origin will do
 
@@ -41,6 +41,26 @@ def test_links_and_anchors(soup, address):
             if not ids.find(id=unquote(anchor)):
                 broken.append(f"{link}: no such anchor")
     assert broken == []
+
+
+def test_every_page_is_read_from_home_and_leads_back(soup, language):
+    """By the links of the text alone, without navigation or search."""
+    home = folder(language)
+    mine = {a for a in addresses() if a.startswith("en/") == (language == "en")}
+    reached, todo = set(), [home]
+    while todo:
+        address = todo.pop()
+        if address in reached or address not in mine:
+            continue
+        reached.add(address)
+        for link in soup(address).select("article a[href]"):
+            todo.append(
+                urldefrag(urljoin(HOME + address, link["href"]))[0][len(HOME) :]
+            )
+    assert mine - reached == set()
+    for address in mine:
+        logo = soup(address).select_one("a.md-logo")["href"]
+        assert urljoin(HOME + address, logo).rstrip(".") == HOME + home, address
 
 
 def test_ids_are_unique(soup, address):

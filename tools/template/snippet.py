@@ -1,0 +1,105 @@
+"""Newstem: a leaky average, in the place of your equations.
+
+Source: author, year, title; equation numbers that you saw in the paper.
+Axes: B batch, T time, I input.
+Run: python newstem.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:check]
+def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
+    """Refuse a tensor of another shape; a letter stands for any size >= 1.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    fits = tensor.ndim == len(axes) and all(
+        size == axis if isinstance(axis, int) else size >= 1
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes))
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:cell]
+class Newstem(nn.Module):
+    """A state that keeps a share of itself and takes the rest from x."""
+
+    def __init__(self, input_size: int):
+        super().__init__()
+        self.input_size = input_size
+        self.weight = nn.Parameter(torch.zeros(input_size))
+
+    def forward(self, x, h=None):
+        """Run over time; `h` is the state before the first step, 0 if None.
+
+        Shape:
+            x: (B, T, I)
+            h: (B, I)
+            -> (B, T, I), (B, I)
+        """
+        check_shape("x", x, "B", "T", self.input_size)
+        h = x.new_zeros(len(x), self.input_size) if h is None else h
+        check_shape("h", h, len(x), self.input_size)
+        out = []
+        for x_t in x.unbind(1):
+            # --8<-- [start:step]
+            a = torch.sigmoid(self.weight)  # (I)
+            h = a * h + (1 - a) * x_t  # (B, I)
+            # --8<-- [end:step]
+            out.append(h)
+        return torch.stack(out, 1), h
+        # --8<-- [end:cell]
+
+
+# --8<-- [start:data]
+def newstem_task(
+    batch_size: int,
+    steps: int,
+    generator: torch.Generator,
+):
+    """Random numbers, and their average that keeps nine tenths of itself.
+
+    Shape:
+        -> (B, T, 1), (B, T, 1)
+    """
+    x = torch.rand(batch_size, steps, 1, generator=generator)
+    y, out = x.new_zeros(batch_size, 1), []
+    for x_t in x.unbind(1):
+        y = 0.9 * y + 0.1 * x_t  # (B, 1)
+        out.append(y)
+    return x, torch.stack(out, 1)
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 200, seed: int = 0, device=None) -> list[float]:
+    """Learn how much to keep; returns the losses."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = Newstem(1).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    losses = []
+    for _ in range(steps):
+        batch = newstem_task(32, 20, generator)
+        x, y = (a.to(device) for a in batch)
+        loss = nn.functional.mse_loss(model(x)[0], y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    print(f"loss {losses[-1]:.6f}, keeps {model.weight.sigmoid().item():.3f}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
