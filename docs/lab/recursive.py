@@ -510,15 +510,14 @@ assert max(ways["n − 1"][-1]) < 1e-12 and min(ways["log n"][-1]) > 1e-6
 
 # %%
 fig, ax = plt.subplots(figsize=(5.2, 2.9))
-for (name, rows), color in zip(ways.items(), ("C1", "C2")):
+LABELS = ("$n - 1$", r"$\log_2\,n$")
+for rows, color, label in zip(ways.values(), ("C1", "C2"), LABELS):
     low, high = ([f(row) for row in rows] for f in (min, max))
     ax.fill_between(sizes, low, high, color=color, alpha=0.25, linewidth=0)
     ax.plot(sizes, [sorted(row)[len(row) // 2] for row in rows], color=color)
-    ax.text(
-        66, sorted(rows[-1])[2], f"${name.replace('−', '-')}$", color=color, va="center"
-    )
-ax.set(xscale="log", yscale="log", xlabel="n", xlim=(2, 90))
-ax.set_xticks(sizes, [str(n) for n in sizes])
+    ax.text(67, sorted(rows[-1])[2], label, color=color, va="center")
+ax.set(xscale="log", yscale="log", xlabel="n", xlim=(2, 64))
+ax.set_xticks(sizes, [f"{n}" for n in sizes])
 ax.minorticks_off()
 fig.savefig("path.svg")
 
