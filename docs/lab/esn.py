@@ -31,7 +31,7 @@ from snippets.esn import EchoState, features, free_run, mackey_glass, nrmse
 #
 # 与报告不同的地方：报告里的反馈另有一组权重，输入端接一个常数 0.2，我们直接把答案当输入，常数是随机的偏置；它的 400 个神经元稀疏相连，丢开前 1000 步，测试前听 1000 步，测 20 段；我们全连接，丢开前 200 步，听 200 步，测 50 段。
 #
-# 超参数在种子 100 以上选定：$N = 400$ 用 $\rho = 0.95$、$a = 0.6$、输入缩放 1；$N = 1000$ 用 $\rho = 0.9$、$a = 1$、输入缩放 1.2。
+# 超参数在种子 100 以上选定：$R = 400$ 用 $\rho = 0.95$、$a = 0.6$、输入缩放 1；$R = 1000$ 用 $\rho = 0.9$、$a = 1$、输入缩放 1.2。
 # %% [markdown] lang="en"
 # ## Predicting chaos
 #
@@ -49,7 +49,7 @@ from snippets.esn import EchoState, features, free_run, mackey_glass, nrmse
 # 50 series tested.
 #
 # Hyper-parameters were chosen on seeds from 100 on: $\rho = 0.95$, $a = 0.6$ and an input
-# scale of 1 for $N = 400$; $\rho = 0.9$, $a = 1$ and a scale of 1.2 for $N = 1000$.
+# scale of 1 for $R = 400$; $\rho = 0.9$, $a = 1$ and a scale of 1.2 for $R = 1000$.
 
 
 # %%
@@ -87,9 +87,9 @@ at84 = {R: [run[-1] for _, run, _ in rows] for R, rows in found.items()}
 one_step = {R: [one for one, _, _ in rows] for R, rows in found.items()}
 seconds_esn = {R: sum(s for _, _, s in rows) / len(rows) for R, rows in found.items()}
 for R in found:
-    print(f"N = {R}, one step ", " ".join(f"{e:.2f}" for e in one_step[R]))
-    print(f"N = {R}, 84 steps ", " ".join(f"{e:.2f}" for e in at84[R]))
-    print(f"N = {R}, CPU seconds to draw, drive and solve {seconds_esn[R]:.1f}")
+    print(f"R = {R}, one step ", " ".join(f"{e:.2f}" for e in one_step[R]))
+    print(f"R = {R}, 84 steps ", " ".join(f"{e:.2f}" for e in at84[R]))
+    print(f"R = {R}, CPU seconds to draw, drive and solve {seconds_esn[R]:.1f}")
 mean_400 = sum(at84[400]) / 5
 assert max(at84[1000]) <= -4.2, "1000 neurons were to be this exact"
 assert mean_400 < -2.8, "400 neurons were to be near the published error"
@@ -232,9 +232,9 @@ print(f"drawn {drawn}, solved {solved}, unchanged {unchanged}, gradients {gradie
 assert unchanged and not parameters and not gradients and x.grad[:, :300].any()
 
 # %% [markdown] lang="zh"
-# 从 $N = 400$ 出发，三个数一次只动一个，五个种子的储备池各试一遍，测试减到 20 段。
+# 从 $R = 400$ 出发，三个数一次只动一个，五个种子的储备池各试一遍，测试减到 20 段。
 # %% [markdown] lang="en"
-# From $N = 400$, move one of the three numbers at a time, with the reservoirs of all five
+# From $R = 400$, move one of the three numbers at a time, with the reservoirs of all five
 # seeds; here the tests are 20.
 
 # %%
@@ -557,7 +557,8 @@ A = features(model(train[:, :-1])[0], train[:, :-1])[0, 200:]
 y = train[0, 201:]
 by_lstsq = (A @ model.W_o - y).square().mean().sqrt().item()
 
-normal = A.T @ A
+singular, normal = torch.linalg.svdvals(A), A.T @ A
+condition = (singular[0] / singular[-1]).item()
 assert torch.linalg.matrix_rank(A) == 402  # 402 different columns ...
 assert torch.linalg.matrix_rank(normal) < 402  # ... and squaring loses some
 by_ridge = []
@@ -622,6 +623,7 @@ results = {
     "exercise_times": times,
     "exercise_best": best,
     "exercise_middle": middle,
+    "exercise_condition": condition,
     "exercise_lstsq": by_lstsq,
     "exercise_ridge": min(by_ridge),
     "claim_search": "fails" if nothing_selected and draws_alike else "unmeasured",
@@ -630,7 +632,15 @@ for name, rows in lstm84.items():
     results[f"lstm_nrmse_{name}_low"] = min(rows)
     results[f"lstm_nrmse_{name}_high"] = max(rows)
     results[f"lstm_nrmse_{name}_mean"] = sum(rows) / len(rows)
+for R, logs in at84.items():
+    results[f"error_{R}_low"] = 10 ** min(logs)
+    results[f"error_{R}_high"] = 10 ** max(logs)
+    results[f"error_{R}_middle"] = 10 ** (sum(logs) / 5)
+for name, logs in lstm84.items():
+    results[f"lstm_error_{name}_low"] = 10 ** min(logs)
+    results[f"lstm_error_{name}_high"] = 10 ** max(logs)
 for name in GRID:
+    results[f"times_{name}"] = 10 ** searched[name]
     results[f"search_{name}"] = searched[name]
     results[f"search_{name}_84"] = searched_84[name]
 for (radius, scale), capacity in table.items():
