@@ -1,0 +1,160 @@
+"""Echo state network: a recurrence drawn at random, a linear readout fitted.
+
+Source: Jaeger 2001, "The 'echo state' approach to analysing and training
+    recurrent neural networks" (GMD report 148): series eq. 23, error eq. 25.
+Axes: B batch, T time, S source time, I input, R reservoir, C channels.
+Run: python esn.py
+"""
+
+import torch
+from torch import nn
+
+
+# --8<-- [start:check]
+def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
+    """Refuse a tensor of another shape; a letter stands for any size >= 1.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    fits = tensor.ndim == len(axes) and all(
+        size == axis if isinstance(axis, int) else size >= 1
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes))
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:cell]
+class EchoState(nn.Module):
+    """A reservoir of float64 buffers; `fit` solves for the readout."""
+
+    def __init__(
+        self, input_size, reservoir_size, radius=0.9, leak=1.0, scale=1.0
+    ):
+        super().__init__()
+        self.input_size, self.reservoir_size = input_size, reservoir_size
+        self.leak, sizes = leak, (input_size, 1, reservoir_size)
+        W_ih, b, W_hh = (
+            2 * torch.rand(reservoir_size, n, dtype=torch.float64) - 1
+            for n in sizes
+        )
+        W_hh = W_hh * radius / torch.linalg.eigvals(W_hh).abs().max()
+        self.register_buffer("W_ih", scale * W_ih)  # (R, I)
+        self.register_buffer("b", scale * 0.5 * b.squeeze(1))  # (R)
+        self.register_buffer("W_hh", W_hh)  # (R, R)
+        self.register_buffer("W_o", None)  # (R+I+1, C)
+
+    def forward(self, x, h=None):
+        """Run over time; `h` is the state before the first step, 0 if None.
+
+        Shape:
+            x: (B, T, I)
+            h: (B, R)
+            -> (B, T, R), (B, R)
+        """
+        check_shape("x", x, "B", "T", self.input_size)
+        h = x.new_zeros(len(x), self.reservoir_size) if h is None else h
+        check_shape("h", h, len(x), self.reservoir_size)
+        out, a = [], self.leak
+        for zx in nn.functional.linear(x, self.W_ih, self.b).unbind(1):
+            # --8<-- [start:step]
+            n = torch.tanh(zx + h @ self.W_hh.T)  # (B, R)
+            h = (1 - a) * h + a * n
+            # --8<-- [end:step]
+            out.append(h)
+        return torch.stack(out, 1), h
+        # --8<-- [end:cell]
+
+    # --8<-- [start:fit]
+    def fit(self, x, y, washout: int = 0):
+        """All the training there is; the first steps do not count.
+
+        Shape:
+            x: (B, T, I)
+            y: (B, T, C)
+            -> (B, T, C)
+        """
+        if not 0 <= washout < x.shape[1]:
+            raise ValueError(f"washout must be 0 to T - 1, got {washout}")
+        # --8<-- [start:fit-step]
+        A = features(self(x)[0], x)  # (B, T, R+I+1)
+        pair = (seen[:, washout:].flatten(0, 1) for seen in (A, y))
+        self.W_o = torch.linalg.lstsq(*pair).solution  # (R+I+1, C)
+        # --8<-- [end:fit-step]
+        return A @ self.W_o
+        # --8<-- [end:fit]
+
+
+# --8<-- [start:free]
+def features(out, x):
+    """What the readout sees: the states, the input, and a one."""
+    return nn.functional.pad(torch.cat((out, x), 2), (0, 1), value=1.0)
+
+
+def free_run(model: EchoState, x, steps: int):
+    """Listen to x, then go on for T steps, each answer the next input.
+
+    Shape:
+        x: (B, S, I)
+        -> (B, T, I)
+    """
+    out, h = model(x)
+    answers = [y := (features(out, x) @ model.W_o)[:, -1:]]  # (B, 1, I)
+    for _ in range(steps - 1):
+        out, h = model(y, h)
+        y = features(out, y) @ model.W_o
+        answers.append(y)
+    return torch.cat(answers, 1)
+    # --8<-- [end:free]
+
+
+# --8<-- [start:data]
+def mackey_glass(batch_size: int, steps: int, generator: torch.Generator):
+    """Chaos with a delay of 17; ten Euler steps make one step of the series.
+
+    Shape:
+        -> (B, T, 1)
+    """
+    start = torch.rand(batch_size, generator=generator, dtype=torch.float64)
+    past = [1.1 + 0.2 * start] * 171
+    for i in range(10 * (steps + 499)):
+        late, now = past[i], past[-1]
+        slope = 0.2 * late / (1 + late**10) - 0.1 * now
+        past.append(now + 0.1 * slope)  # eq. 23
+    return torch.tanh(torch.stack(past[5170::10], 1) - 1).unsqueeze(2)
+
+
+def nrmse(guess, truth):
+    """Error (T,) of guesses (B, T, 1), in units of the series, eq. 25."""
+    both = (guess[..., 0], truth[..., 0])
+    guess, truth = (a.clamp(-0.99, 0.99).atanh() for a in both)
+    return ((guess - truth).square().mean(0) / truth.var()).sqrt()
+    # --8<-- [end:data]
+
+
+# --8<-- [start:main]
+def main(steps: int = 5, seed: int = 0, device=None) -> list[float]:
+    """Solve for `steps` reservoirs; returns each one's error 84 steps ahead."""
+    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    series = mackey_glass(1, 3001, generator).to(device)
+    tests = mackey_glass(20, 284, generator).to(device)
+    losses = []
+    for _ in range(steps):
+        model = EchoState(1, 400, radius=0.95, leak=0.6).to(device)
+        model.fit(series[:, :-1], series[:, 1:], washout=200)
+        guess = free_run(model, tests[:, :200], 84)
+        losses.append(nrmse(guess, tests[:, 200:])[-1].item())
+    print(f"error at 84 steps: {min(losses):.1e} to {max(losses):.1e}")
+    return losses
+    # --8<-- [end:main]
+
+
+if __name__ == "__main__":
+    main()
