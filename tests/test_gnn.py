@@ -1,0 +1,366 @@
+"""The graph layers against their equations and against torch_geometric."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from snippets.attention import attention
+from snippets.gnn import (
+    GATLayer,
+    GCNLayer,
+    MessagePassing,
+    collect,
+    edge_softmax,
+    ends,
+    karate_club,
+    main,
+)
+from tests.helpers import assert_close_scaled, check_shapes, draw, refuses
+
+DRAWINGS = Path(__file__).parents[1] / "docs/drawings"
+REL = {torch.float64: 1e-10, torch.float32: 1e-4}
+DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+LAYERS = {
+    "message passing": lambda F, C: MessagePassing(F, C),
+    "GCN": GCNLayer,
+    "GAT": lambda F, C: GATLayer(F, C),
+    "GAT, two heads": lambda F, C: GATLayer(F, C, 2),
+}
+EVERY = pytest.mark.parametrize("kind", LAYERS)
+
+# Directed, with a loop at 3 and an edge that stands twice; nothing reaches 5.
+SOME = [[0, 1, 1, 2, 3, 4, 4, 5, 0], [1, 0, 2, 4, 3, 2, 1, 0, 1]]
+TRIANGLES = [(0, 1), (1, 2), (2, 0), (3, 4), (4, 5), (5, 3)]
+HEXAGON = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)]
+
+
+def some_edges(device):
+    return torch.tensor(SOME, device=device)
+
+
+def both_ways(pairs, device="cpu"):
+    pairs = torch.tensor(pairs, device=device).T
+    return torch.cat((pairs, pairs.flip(0)), 1)
+
+
+def layer(kind, F, C, like, awake=False):
+    """A layer whose biases are not 0; `awake`: and whose ReLU hides nothing."""
+    model = LAYERS[kind](F, C).to(like)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    if awake and kind == "message passing":
+        nn.init.constant_(model.message.bias, 10.0)
+    return model
+
+
+def digits(values, places):
+    return [round(value, places) for value in values.flatten().tolist()]
+
+
+# Shapes and errors
+
+
+def test_shapes_are_those_of_the_docstrings(device):
+    x, edges = draw(device, 6, 3), some_edges(device)
+    assert edges.shape == (2, 9)
+    for model in (MessagePassing(3, 5), GCNLayer(3, 5)):
+        check_shapes(model.to(x), x=x, edge_index=edges, C=5)
+    check_shapes(GATLayer(3, 4, 5).to(x), x=x, edge_index=edges, D=20)
+    assert GATLayer(3, 4).to(x)(x, edges).shape == (6, 4)
+
+
+@EVERY
+def test_what_is_no_graph_is_refused(kind, device):
+    model = layer(kind, 3, 4, draw(device, 1))
+    rule = "x must be (N, F), edge_index (2, E), got"
+    x, edges = draw(device, 6, 3), some_edges(device)
+    batch, turned = x.unsqueeze(0), edges.T
+    refuses(f"{rule} (1, 6, 3) and (2, 9)", model, batch, edges)
+    refuses(f"{rule} (6, 3) and (9, 2)", model, x, turned)
+    refuses(f"{rule} (6, 3) and (2,)", model, x, edges[:, 0])
+    refuses(f"{rule} (6, 3) and (2, 9, 1)", model, x, edges.unsqueeze(2))
+
+
+# Edges
+
+
+def test_loops_are_added_once_and_only_when_asked_for(device):
+    x, edges = draw(device, 6, 3), some_edges(device)
+    assert torch.equal(ends(x, edges), edges)
+    found = ends(x, edges, loops=True).T.tolist()
+    plain = [list(pair) for pair in zip(*SOME) if pair[0] != pair[1]]
+    assert sorted(found) == sorted(plain + [[n, n] for n in range(6)])
+
+
+def test_collect_adds_what_arrives(device):
+    messages = draw(device, 4, 3, 2)
+    target = torch.tensor([2, 0, 2, 4], device=device)
+    out = collect(messages, target, 6)
+    assert out.shape == (6, 3, 2) and out.dtype == torch.float64
+    assert_close_scaled(out[2], messages[0] + messages[2], 1e-15)
+    assert torch.equal(out[[0, 4]], messages[[1, 3]])
+    assert (out[[1, 3, 5]] == 0).all()
+
+
+def test_the_softmax_is_over_the_edges_into_each_node(device):
+    target = torch.tensor([3, 0, 3, 0, 3, 1], device=device)
+    scores = draw(device, 6, 2)
+    weights = edge_softmax(scores, target, 5)
+    for node in (0, 1, 3):
+        into = target == node
+        assert_close_scaled(weights[into], scores[into].softmax(0), 1e-12)
+    # neither overflow, nor a node whose scores are all far below another's
+    huge = torch.tensor([1e4, -1e4, 1e4 - 1, -1e4, -1e4, 0.0], device=device)
+    weights = edge_softmax(huge.unsqueeze(1), target, 4).squeeze(1)
+    wanted = torch.tensor([0.7311, 0.5, 0.2689, 0.5, 0, 1], device=device)
+    assert_close_scaled(weights, wanted, 1e-4)
+
+
+# The layers are their equations
+
+
+@DTYPES
+def test_message_passing_equals_its_equations(dtype, device):
+    x, edges = draw(device, 6, 3, dtype=dtype), some_edges(device)
+    model = layer("message passing", 3, 4, x)
+    out = model(x, edges)
+    for i in range(6):
+        m = torch.zeros(4, device=device, dtype=dtype)
+        for source, target in edges.T.tolist():
+            if target == i:
+                m = m + torch.relu(model.message(torch.cat((x[i], x[source]))))
+        wanted = model.update(torch.cat((x[i], m)))
+        assert_close_scaled(out[i], wanted, REL[dtype])
+
+
+@DTYPES
+def test_gcn_equals_the_matrix_product(dtype, device):
+    x, edges = draw(device, 6, 3, dtype=dtype), some_edges(device)
+    model = layer("GCN", 3, 4, x)
+    A = torch.zeros(6, 6, device=device, dtype=dtype)
+    for source, target in edges.T.tolist():
+        A[target, source] += source != target
+    A = A + torch.eye(6, device=device, dtype=dtype)
+    root = A.sum(1) ** -0.5
+    wanted = root[:, None] * A * root @ x @ model.lin.weight.T + model.bias
+    assert_close_scaled(model(x, edges), wanted, REL[dtype])
+
+
+@DTYPES
+def test_gat_equals_its_equations(dtype, device):
+    x, edges = draw(device, 6, 3, dtype=dtype), some_edges(device)
+    model = layer("GAT, two heads", 3, 4, x)
+    out = model(x, edges).view(6, 2, 4)
+    W, bias = model.lin.weight.view(2, 4, 3), model.bias.view(2, 4)
+    for a in range(2):
+        for i in range(6):
+            heard = [i, *(s for s, t in edges.T.tolist() if t == i != s)]
+            v = torch.stack([W[a] @ x[j] for j in heard])
+            scores = v @ model.att_src[0, a] + W[a] @ x[i] @ model.att_dst[0, a]
+            weights = torch.where(scores > 0, scores, scores / 5).softmax(0)
+            assert_close_scaled(out[i, a], weights @ v + bias[a], REL[dtype])
+
+
+def test_initial_weights():
+    assert (GCNLayer(300, 200).bias == 0).all() and (GATLayer(3, 4, 2).bias == 0).all()
+    bound = (6 / 500) ** 0.5  # Glorot's, as Kipf & Welling
+    largest = GCNLayer(300, 200).lin.weight.abs().max().item()
+    assert 0.99 * bound < largest <= bound
+    gat = GATLayer(3, 500, 2)
+    assert gat.att_src.shape == gat.att_dst.shape == (1, 2, 500)
+    assert gat.lin.bias is None and GCNLayer(3, 4).lin.bias is None
+    for weight in (gat.att_src, gat.att_dst):
+        assert 0.9 < weight.std() < 1.1
+
+
+# Structure
+
+
+@EVERY
+def test_numbering_and_order_of_edges_have_no_say(kind, device):
+    x, edges = draw(device, 6, 3), some_edges(device)
+    model = layer(kind, 3, 4, x)
+    out = model(x, edges)
+    order = torch.tensor([3, 5, 0, 4, 1, 2], device=device)  # new n is old order[n]
+    renamed = order.argsort()[edges]
+    assert_close_scaled(model(x[order], renamed), out[order], 1e-12)
+    assert_close_scaled(model(x[order], renamed).sum(0), out.sum(0), 1e-12)
+    assert_close_scaled(model(x, edges.flip(1)), out, 1e-12)
+    # the nodes alone renamed, the edges not: another graph
+    assert (model(x[order], edges) - out[order]).abs().max() > 0.01
+
+
+@EVERY
+def test_a_message_goes_from_the_first_row_to_the_second_one_edge_a_round(kind, device):
+    x = draw(device, 6, 3).requires_grad_()
+    chain = torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]], device=device)
+    out = x
+    for k in range(1, 4):
+        out = layer(kind, out.shape[1], 16, x)(out, chain)
+        (gradient,) = torch.autograd.grad(
+            out[4].square().sum(), x, retain_graph=True, allow_unused=True
+        )
+        seen = (gradient != 0).any(1).nonzero().flatten().tolist()
+        assert seen == [*range(4 - k, 5)]
+
+
+@EVERY
+def test_two_graphs_in_one_do_not_mix(kind, device):
+    x, edges = draw(device, 6, 3), some_edges(device)
+    model = layer(kind, 3, 4, x)
+    both = model(torch.cat((x, 2 * x)), torch.cat((edges, edges + 6), 1))
+    assert_close_scaled(both[:6], model(x, edges), 1e-12)
+    assert_close_scaled(both[6:], model(2 * x, edges), 1e-12)
+
+
+@EVERY
+def test_gradients_reach_every_parameter(kind, device):
+    x, edges = draw(device, 6, 3), some_edges(device)
+    model = layer(kind, 3, 4, x, awake=True)
+    model(x, edges).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad != 0).all(), name
+
+
+@EVERY
+def test_without_edges_a_node_has_only_itself(kind, device):
+    x, none = draw(device, 6, 3), torch.zeros(2, 0, dtype=torch.long, device=device)
+    model = layer(kind, 3, 4, x)
+    out = model(x, none)
+    if kind == "message passing":
+        wanted = model.update(torch.cat((x, torch.zeros_like(out)), 1))
+    else:
+        wanted = model.lin(x) + model.bias
+    assert_close_scaled(out, wanted, 1e-12)
+
+
+@EVERY
+def test_two_triangles_are_a_hexagon(kind, device):
+    x = torch.ones(6, 3, dtype=torch.float64, device=device)
+    first, second = layer(kind, 3, 4, x), None
+    outs = []
+    for pairs in (TRIANGLES, HEXAGON):
+        edges = both_ways(pairs, device)
+        hidden = first(x, edges) / 10
+        second = second or layer(kind, hidden.shape[1], 4, x, awake=True)
+        outs.append(second(hidden, edges))
+    assert torch.equal(*outs)
+    # with a mark at one node they differ
+    x[0] = 2.0
+    outs = []
+    for pairs in (TRIANGLES, HEXAGON):
+        edges = both_ways(pairs, device)
+        outs.append(second(first(x, edges) / 10, edges).square().sum(0))
+    assert (outs[0] - outs[1]).abs().max() > 1e-3
+
+
+def test_attention_is_message_passing_where_the_mask_is_the_list_of_edges(device):
+    q, k, v = (draw(device, 7, C) for C in (4, 4, 5))
+    mask = torch.rand(7, 7) < 0.5
+    mask[2] = False  # hears nobody
+    mask = mask.to(device)
+    for keep in (torch.ones_like(mask), mask):
+        target, source = keep.nonzero().T
+        scores = (q[target] * k[source]).sum(1, keepdim=True) / 2
+        weights = edge_softmax(scores, target, 7)
+        wanted = attention(q[None], k[None], v[None], keep[None])[0][0]
+        assert_close_scaled(collect(weights * v[source], target, 7), wanted, 1e-12)
+
+
+# The numbers on the page
+
+
+def test_the_example_by_hand():
+    model = GCNLayer(1, 1).double()
+    nn.init.ones_(model.lin.weight)
+    edges = both_ways([(0, 1), (1, 2)])
+    x = torch.tensor([[1.0], [0.0], [0.0]], dtype=torch.float64)
+    rounds = [x]
+    for _ in range(100):
+        rounds.append(model(rounds[-1], edges))
+    assert digits(rounds[1], 3) == [0.5, 0.408, 0]
+    assert digits(rounds[2], 3) == [0.417, 0.340, 0.167]
+    assert digits(rounds[3], 3) == [0.347, 0.352, 0.222]
+    assert digits(rounds[100], 3) == [0.286, 0.350, 0.286]
+    limit = torch.tensor([[2 / 7], [6**0.5 / 7], [2 / 7]], dtype=torch.float64)
+    assert_close_scaled(rounds[100], limit, 1e-12)
+    # divided by the root of the degree, all are the same
+    equal = rounds[100] / torch.tensor([[2.0], [3.0], [2.0]]) ** 0.5
+    assert digits(equal, 3) == [0.202, 0.202, 0.202]
+    # two triangles, hexagon: every node hears three times a third
+    ones = torch.ones(6, 1, dtype=torch.float64)
+    for pairs in (TRIANGLES, HEXAGON):
+        assert_close_scaled(model(ones, both_ways(pairs)), ones, 1e-12)
+
+
+# The karate club
+
+
+def test_the_karate_club():
+    edges, club = karate_club()
+    assert edges.shape == (2, 156) and club.shape == (34,)
+    pairs = {tuple(sorted(pair)) for pair in edges.T.tolist()}
+    assert len(pairs) == 78 and not any(i == j for i, j in pairs)
+    degrees = torch.bincount(edges[1])
+    assert torch.equal(degrees, torch.bincount(edges[0]))
+    assert degrees[[0, 33]].tolist() == [16, 17] and len(degrees) == 34
+    assert club.sum() == 17 and club[[0, 8, 9, 33]].tolist() == [0, 0, 1, 1]
+
+
+def test_main_is_deterministic(device, capsys):
+    losses = main(2, 0, device)
+    assert len(losses) == 2 and losses == main(2, 0, device) != main(2, 1, device)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all("of 32 placed" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_main_learns(device, capsys):
+    losses = main(device=device)
+    right = re.search(r"(\d+) of 32", capsys.readouterr().out)
+    assert losses[0] > 0.5 and losses[-1] < 0.1 and int(right[1]) >= 30
+
+
+# torch_geometric: last, for it takes seconds to import, and what fails above saves them
+
+
+def equal_to_twin(ours, twin, x, edges):
+    """Weights copied; outputs, gradients of the input and of every parameter."""
+    ours.load_state_dict(twin.state_dict())
+    found = []
+    for model in (ours, twin):
+        leaf = x.clone().requires_grad_()
+        out = model(leaf, edges)
+        weight = torch.linspace(-1, 2, out.numel()).to(out).view_as(out)
+        parameters = dict(model.named_parameters())
+        gradients = torch.autograd.grad(
+            (out * weight).sum(), [leaf, *parameters.values()]
+        )
+        found.append({"output": out} | dict(zip(["x", *parameters], gradients)))
+    assert found[0].keys() == found[1].keys()
+    for name, wanted in found[1].items():
+        assert_close_scaled(found[0][name], wanted, REL[x.dtype], name)
+
+
+@DTYPES
+@pytest.mark.parametrize("F, C, A", [(3, 4, 2), (5, 1, 3), (1, 6, 1)])
+def test_equal_to_torch_geometric(F, C, A, dtype, device):
+    from torch_geometric.nn import GATConv, GCNConv
+
+    x, edges = draw(device, 6, F, dtype=dtype), some_edges(device)
+    for twin, ours in [
+        (GCNConv(F, C), GCNLayer(F, C)),
+        (GATConv(F, C, heads=A), GATLayer(F, C, heads=A)),
+    ]:
+        nn.init.normal_(twin.bias)
+        equal_to_twin(ours.to(x), twin.to(x), x, edges)
+
+
+def test_the_karate_club_is_that_of_torch_geometric():
+    from torch_geometric.datasets import KarateClub
+
+    theirs = KarateClub()[0].edge_index.T.tolist()
+    assert sorted(theirs) == sorted(karate_club()[0].T.tolist())
