@@ -296,36 +296,39 @@ assert max(map(len, groups.values())) >= 6 and pictures < panels
 
 # %%
 GRAPHS = {"RecursiveNet", "GCN", "GCN, L = 3", "GCN, complete"}
+SIDE, ROW, COLUMN = 1.05, 1.6, 1.3  # inches
 
 
-def squares(ax, found, colour, side=0.86):
-    """One path for all that is filled."""
-    gap, corners = (1 - side) / 2, [(0, 0), (side, 0), (side, side), (0, side)]
-    points, codes = [], []
-    for t, s in found.nonzero().tolist():
-        points += [(s + gap + a, t + gap + b) for a, b in [*corners, (0, 0)]]
-        codes += [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
-    ax.add_patch(PathPatch(Path(points, codes), facecolor=colour, edgecolor="none"))
+def squares(ax, found, colour):
+    """A row is a thick dashed line: a dash for each square that is filled."""
+    cell = 72 * SIDE / max(found.shape)
+    points = []
+    for t, row in enumerate(found.tolist()):
+        starts = [s for s, full in enumerate(row) if full and not (s and row[s - 1])]
+        ends = [s for s, full in enumerate(row) if full and not any(row[s + 1 : s + 2])]
+        for start, end in zip(starts, ends):
+            points += [(start + 0.07, t + 0.5), (end + 0.93, t + 0.5)]
+    path = Path(points, [Path.MOVETO, Path.LINETO] * (len(points) // 2))
+    dashes = dict(linestyle=(0, (1, 14 / 86)), capstyle="butt", lw=0.86 * cell)
+    ax.add_patch(PathPatch(path, facecolor="none", edgecolor=colour, **dashes))
 
 
-fig, axes = plt.subplots(5, 4, figsize=(5.4, 7.6))
-for ax, (name, found) in zip(axes.flat, patterns.items()):
-    rows, columns = found.shape
+fig = plt.figure(figsize=(4 * COLUMN, 5 * ROW))
+for n, (name, found) in enumerate(patterns.items()):
+    x, y = n % 4 / 4, 1 - (n // 4 + 1) / 5
+    size, height = max(found.shape), SIDE / ROW / 5
+    share = len(found) / size
+    place = [x, y + (1 - share) * height, SIDE / COLUMN / 4, share * height]
+    ax = fig.add_axes(place)
     if name == "BiLSTM":
         squares(ax, forth, "C0")
         squares(ax, back & ~forth, "C1")
     else:
         squares(ax, found, "C2" if name in GRAPHS else "C0")
-    ax.set_xlim(0, columns)
-    ax.set_ylim(max(rows, columns if rows > 1 else 12), 0)
-    ax.set_aspect("equal")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_visible(True)
-        spine.set_color("lightgray")
-    ax.set_title(name.replace(", ", "\n", 1).replace(" + ", "\n+ "), fontsize=9, pad=3)
-fig.tight_layout(h_pad=0.6, w_pad=0.3)
+    ax.set(xlim=(0, size), ylim=(len(found), 0), xticks=[], yticks=[])
+    ax.spines[["top", "right"]].set_visible(True)
+    ax.spines[:].set_color("lightgray")
+    ax.set_title(name.replace(", ", ",\n", 1).replace(" + ", "\n+ "), fontsize=10, pad=4)
 fig.savefig("who.svg")
 
 # %% [markdown] lang="zh"
@@ -687,7 +690,7 @@ def product(gate):
     return gate.cumprod(0).tolist()
 
 
-w, r = 0.9, 0.95
+w, r = 0.9, 0.93
 cell, start = RNN(1, 1), zero.clone().requires_grad_()
 for parameter in cell.parameters():
     nn.init.zeros_(parameter)
@@ -772,6 +775,7 @@ results = {
     "width": D,
     "steps": T,
     "kept_attention_each": more["attention"],
+    "parameters_ratio": parameters["transformer"] / parameters["rnn"],
     "claim_pattern": claim_pattern,
 }
 results |= {f"parameters_{key}": size for key, size in parameters.items()}
