@@ -328,7 +328,9 @@ for n, (name, found) in enumerate(patterns.items()):
     ax.set(xlim=(0, size), ylim=(len(found), 0), xticks=[], yticks=[])
     ax.spines[["top", "right"]].set_visible(True)
     ax.spines[:].set_color("lightgray")
-    ax.set_title(name.replace(", ", ",\n", 1).replace(" + ", "\n+ "), fontsize=10, pad=4)
+    ax.set_title(
+        name.replace(", ", ",\n", 1).replace(" + ", "\n+ "), fontsize=10, pad=4
+    )
 fig.savefig("who.svg")
 
 # %% [markdown] lang="zh"
