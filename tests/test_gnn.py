@@ -1,5 +1,6 @@
 """The graph layers against their equations and against torch_geometric."""
 
+import math
 import re
 from pathlib import Path
 
@@ -20,7 +21,12 @@ from snippets.gnn import (
 )
 from tests.helpers import assert_close_scaled, check_shapes, draw, refuses
 
-DRAWINGS = Path(__file__).parents[1] / "docs/drawings"
+DRAWING = Path(__file__).parents[1] / "docs/drawings/gnn.svg"
+SURVIVORS = {
+    "ends: torch.cat((edges, own), 1) -> torch.cat((own, edges), 1)": (
+        "the order of edges has no say"
+    ),
+}
 REL = {torch.float64: 1e-10, torch.float32: 1e-4}
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 LAYERS = {
@@ -294,6 +300,34 @@ def test_the_example_by_hand():
     ones = torch.ones(6, 1, dtype=torch.float64)
     for pairs in (TRIANGLES, HEXAGON):
         assert_close_scaled(model(ones, both_ways(pairs)), ones, 1e-12)
+
+
+def test_the_drawing_shows_what_the_layer_computes():
+    """Of each disc of the drawing, the orange part is the share of the first dye."""
+    model = GCNLayer(2, 2).double()
+    nn.init.eye_(model.lin.weight)
+    edges = both_ways([(0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (3, 5), (4, 5)])
+    x = torch.zeros(6, 2, dtype=torch.float64)
+    x[0, 0] = x[5, 1] = 1
+    rounds = [x]
+    for _ in range(30):
+        rounds.append(model(rounds[-1], edges))
+    groups = DRAWING.read_text("utf-8").split("<g ")[1:]
+    disc = r'<circle class="gnn-(\w)" cx="\d+" cy="(\d+)" r="19"/>'
+    part = r'(?:<path class="gnn-o" d="M[\d.]+ ([\d.]+)A)?'
+    for k, group in zip((0, 1, 2, 3, 10, 30), groups, strict=True):
+        assert f"= {k}<" in group
+        found = re.findall(disc + part, group)
+        found = [each for each in found if each[0] != "r"]  # no rims
+        for (u, v), (kind, cy, y) in zip(rounds[k].tolist(), found, strict=True):
+            if u + v == 0:
+                assert kind == "n"
+            elif y:
+                h = (float(cy) - float(y)) / 19
+                below = (math.acos(-h) + h * math.sqrt(1 - h * h)) / math.pi
+                assert abs(below - u / (u + v)) < 0.01
+            else:
+                assert kind == ("o" if v == 0 else "b") and u * v == 0
 
 
 # The karate club

@@ -1,5 +1,8 @@
 """Recursive networks against the recursion written out, chains against torch.nn."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -14,6 +17,13 @@ from snippets.recursive import (
 )
 from tests.helpers import assert_close_scaled, check_shapes, draw, refuses, wide
 
+DRAWING = Path(__file__).parents[1] / "docs/drawings/recursive-hand.svg"
+SURVIVORS = {
+    "TreeLSTM.forward: h, c = (zx.new_zeros(len(x) + 1, zx_f.shape[2]) for _ in "
+    "range(2)) -> c, h = (zx.new_zeros(len(x) + 1, zx_f.shape[2]) for _ in range(2))": (
+        "both are zeros of one shape, in either order"
+    ),
+}
 REL = {torch.float64: 1e-10, torch.float32: 1e-4}
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 BINARY = pytest.mark.parametrize("cls", [RecursiveNet, TreeLSTM])
@@ -384,6 +394,22 @@ LEFT, RIGHT = ([0, 1], [3, 2]), ([1, 2], [0, 3])
 def test_numbers_worked_by_hand():
     assert [round(h, 4) for h in by_hand(*LEFT)] == [1, 0, 1, 0.7616, 0.8515]
     assert [round(h, 4) for h in by_hand(*RIGHT)] == [1, 0, 1, 0.4621, 0.8429]
+
+
+def test_the_left_brackets_are_a_recurrent_network_by_hand():
+    rnn = nn.RNN(1, 1, batch_first=True)
+    rnn.weight_ih_l0.data.fill_(0.5), rnn.weight_hh_l0.data.fill_(1)
+    rnn.bias_ih_l0.data.zero_(), rnn.bias_hh_l0.data.zero_()
+    out, _ = rnn(torch.tensor([[[0.0], [1.0]]]), torch.ones(1, 1, 1))
+    assert [round(h, 4) for h in out.flatten().tolist()] == [0.7616, 0.8515]
+
+
+def test_the_drawing_shows_the_example():
+    words = re.findall(r">([^<>]*\d[^<>]*)<", DRAWING.read_text("utf-8"))
+    for brackets in (LEFT, RIGHT):
+        for h in by_hand(*brackets)[3:]:
+            assert f"{h:.4f}".removeprefix("0") in words
+    assert words.count("0") == 2 and {"1", "0"} <= {*words}
 
 
 # It learns
