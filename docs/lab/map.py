@@ -68,13 +68,13 @@ def states(cell):
     return cell, lambda x: cell(x)[0]
 
 
-def block(D, T):
-    cell = WindowMLP(T, D, D, T * D)
+def block(D, T, width=1):
+    cell = WindowMLP(T, D, width * D, T * D)
     return cell, lambda x: cell(x).unflatten(1, (-1, D))
 
 
-def window(D, T):
-    cell = WindowMLP(3, D, D, D)
+def window(D, T, width=1):
+    cell = WindowMLP(3, D, width * D, D)
     return cell, lambda x: slide(cell, x)
 
 
@@ -163,7 +163,7 @@ MODELS = {
 # %% [markdown] lang="zh"
 # ## 谁可以看谁
 #
-# 12 个输入，对每个输出求雅可比矩阵。第 $t$ 个输出对第 $s$ 个输入的那一块里，只要有一个数不是 0，就涂上格子 $(t, s)$；不是“小于某个数”，是**恰好为 0** 才留空。五个随机种子，图案必须一样。
+# 12 个输入，对每个输出求雅可比矩阵。第 $t$ 个输出对第 $s$ 个输入的那一块里，只要有一个数不是 0，就涂上格子 $(t, s)$；不是“小于某个数”，是**恰好为 0** 才留空。五个随机种子，图案必须一样。ReLU 关掉一个单元，导数就是 0，所以用 ReLU 的模型在这里取得宽些。
 #
 # 词袋把 12 个向量求平均，只有一个输出。树有 8 个叶子，15 个节点，按中序从左到右编号，于是一个节点管的是一段。图有 12 个节点：一个三角形，一个正方形，一条尾巴；GCN 一层，三层，以及在完全图上的一层。
 # %% [markdown] lang="en"
@@ -171,7 +171,8 @@ MODELS = {
 #
 # Twelve inputs, and the Jacobian of every output. If any number in the block of output
 # $t$ by input $s$ is not 0, square $(t, s)$ is filled; it stays empty not when the
-# block is small but when it is **exactly 0**. Five seeds, and one pattern for all.
+# block is small but when it is **exactly 0**. Five seeds, and one pattern for all. A
+# ReLU that is off has derivative 0, so models with ReLUs are made wider here.
 #
 # The bag averages twelve vectors and has one output. The tree has 8 leaves and 15
 # nodes, numbered from left to right (in order), so that a node governs a stretch. The
@@ -226,10 +227,10 @@ def pattern(make, steps=T):
 
 
 SHOWN = {
-    "MLP": block,
-    "MLP, K = 3": window,
+    "MLP": partial(block, width=8),
+    "MLP, K = 3": partial(window, width=8),
     "Conv1d, K = 3": MODELS["conv"],
-    "TCN, K = 2, L = 3": lambda D, T: layer(TCN(D, 2 * D, 2, 3)),
+    "TCN, K = 2, L = 3": lambda D, T: layer(TCN(D, 8 * D, 2, 3)),
     "RNN": MODELS["rnn"],
     "LSTM": MODELS["lstm"],
     "GRU": MODELS["gru"],
@@ -336,7 +337,7 @@ fig.savefig("who.svg")
 # %% [markdown] lang="zh"
 # ## 过去到未来的通道有多宽
 #
-# 图案相同，差别在哪里？把序列切成两半，前 $t$ 步是过去。全部**未来**的输出对全部**过去**的输入求雅可比矩阵，它的秩就是过去能独立影响未来的数有几个，不管代码里存了什么。宽度 4。秩按奇异值数，最大的当 1，小于 1e-10 的不算；数进去的与没数进去的之间，隔着三个数量级以上。
+# 图案相同，差别在哪里？把序列切成两半，前 $t$ 步是过去。全部**未来**的输出对全部**过去**的输入求雅可比矩阵，它的秩就是过去能独立影响未来的数有几个，不管代码里存了什么。宽度 4。秩按奇异值数，最大的当 1，小于 1e-12 的不算；数进去的与没数进去的之间，隔着三个数量级以上。
 #
 # `Seq2Seq` 切在源和目标之间：目标的全部输出，对源的 $t$ 步。
 # %% [markdown] lang="en"
@@ -345,7 +346,7 @@ fig.savefig("who.svg")
 # Where the pattern is the same, what differs? Cut the sequence in two; the first $t$
 # steps are the past. Take the Jacobian of all **future** outputs by all **past**
 # inputs: its rank is how many independent numbers of the past can act on the future,
-# whatever the code stores. Width 4. Singular values are counted down to 1e-10 of the
+# whatever the code stores. Width 4. Singular values are counted down to 1e-12 of the
 # largest; between those that count and those that do not lie three orders of
 # magnitude or more.
 #
@@ -364,11 +365,15 @@ SPLIT = {
 }
 
 
+margins = []
+
+
 def rank(J):
     s = torch.linalg.svdvals(J)
     s = s / s[0]
-    count = (s > 1e-10).sum().item()
+    count = (s > 1e-12).sum().item()
     last, after = s[count - 1].item(), s[count].item() if count < len(s) else 0.0
+    margins.append((last, after))
     assert after < 1e-3 * last, f"no gap: {last:.0e}, {after:.0e}"
     return count
 
@@ -412,6 +417,8 @@ assert widths["attention, causal"] == [t * NARROW for t in STEPS]
 source_vector = agree(partial(source_to_target, False, 4))
 source_looking = agree(partial(source_to_target, True, 4))
 print(f"Seq2Seq, source of 4: {source_vector}; with attention {source_looking}")
+least, most = min(last for last, _ in margins), max(after for _, after in margins)
+print(f"least singular value that counts {least:.0e}, largest that does not {most:.0e}")
 assert source_vector == NARROW and source_looking == 4 * NARROW
 
 # %%
