@@ -150,7 +150,7 @@ def main(steps: int = 5, seed: int = 0, device=None) -> list[float]:
         model = EchoState(1, 400, radius=0.95, leak=0.6).to(device)
         model.fit(series[:, :-1], series[:, 1:], washout=200)
         guess = free_run(model, tests[:, :200], 84)
-        losses.append(nrmse(guess, tests[:, 200:])[-1].item())
+        losses.append(round(nrmse(guess, tests[:, 200:])[-1].item(), 6))
     print(f"error at 84 steps: {min(losses):.1e} to {max(losses):.1e}")
     return losses
     # --8<-- [end:main]

@@ -253,7 +253,7 @@ def test_two_triangles_are_a_hexagon(kind, device):
         hidden = first(x, edges) / 10
         second = second or layer(kind, hidden.shape[1], 4, x, awake=True)
         outs.append(second(hidden, edges))
-    assert torch.equal(*outs)
+    assert_close_scaled(*outs, 1e-12)
     # with a mark at one node they differ
     x[0] = 2.0
     outs = []
@@ -346,7 +346,8 @@ def test_the_karate_club():
 
 def test_main_is_deterministic(device, capsys):
     losses = main(2, 0, device)
-    assert len(losses) == 2 and losses == main(2, 0, device) != main(2, 1, device)
+    again, other = main(2, 0, device), main(2, 1, device)
+    assert len(losses) == 2 and losses == pytest.approx(again) != other
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and all("of 32 placed" in line for line in lines)
 
