@@ -492,7 +492,7 @@ assert growing == ["block"]
 #
 # - 参数，数出来，与公式核对；
 # - 乘加：torch 数的矩阵乘法，除以步数，量三种长度，拟合成 $a + bT$。逐元素的乘法不算；
-# - 最长依赖路径：与 [Transformer 那一页](../transformer.md#evidence)同一种数法；
+# - 最长依赖路径：与 Transformer 那一页同一种数法；
 # - 训练要留的：自动求导为反向传播存下的数，除以步数，也拟合成 $a + bT$。参数不算，同一块内存只算一次；
 # - 往下走一步要留的：上面已经量过秩，这里给公式。
 #
@@ -506,7 +506,7 @@ assert growing == ["block"]
 # - parameters, counted and compared with a formula;
 # - multiply–adds: those of matrix products, counted by torch, over the steps, at three
 #   lengths, as $a + bT$. Element-wise products do not count;
-# - the longest dependent path, counted as in the [page of the Transformer](../transformer.md#evidence);
+# - the longest dependent path, counted as in the page of the Transformer;
 # - what training keeps: the numbers that autograd saves for the backward pass, over the
 #   steps, as $a + bT$ too. Parameters do not count, the same memory counts once;
 # - what must be kept to go on by one step: its rank is measured above, here is a formula.
@@ -633,14 +633,14 @@ assert held["rnn"] < held["lstm"] < held["gru"] < held["birnn"] and held["esn"] 
 # %% [markdown] lang="zh"
 # ## 往下走一步要留的
 #
-# 读了 $t$ 步，再来一步，手里必须有多少个数？循环网络就是状态，卷积是各层最近的输入，Transformer 是键值缓存。数的是真的张量；卷积的按公式，[卷积的练习](../conv1d.md#exercises)逐步生成过。
+# 读了 $t$ 步，再来一步，手里必须有多少个数？循环网络就是状态，卷积是各层最近的输入，Transformer 是键值缓存。数的是真的张量；卷积的按公式，卷积那一页的练习逐步生成过。
 # %% [markdown] lang="en"
 # ## To go on by one step
 #
 # After $t$ steps, how many numbers must be at hand for one more? For a recurrent
 # network the state, for convolutions the latest inputs of each level, for a Transformer
 # the cache of keys and values. Counted are the tensors themselves; the convolutions are
-# by formula, the [exercises on convolution](../conv1d.md#exercises) generate step by step.
+# by formula, the exercises on convolution generate step by step.
 
 # %%
 x, cache = torch.randn(1, T, D), []
