@@ -186,7 +186,7 @@ def place_members(seed, make, edges):
         loss.backward()
         if step < LONG:
             optimizer.step()
-    return wrong, one.lin.weight.grad
+    return wrong, one.lin.weight
 
 
 karate = {
@@ -206,17 +206,25 @@ assert min(gcn_right) >= 30, "the graph was to place at least 30 of 32"
 assert missed == {8}, "node 8, the paper's number 9, was to be missed every time"
 
 # %% [markdown] lang="zh"
-# 没有边时，为什么只能乱猜？看第一层权重的梯度：独热编号的第 $n$ 列只被第 $n$ 个节点用到，没有标签的节点，那一列的梯度恰好是 0，训练前是什么，训练后还是什么。
+# 没有边时，为什么只能乱猜？看第一层权重的梯度：独热编号的第 $n$ 列只被第 $n$ 个节点用到，没有标签的节点，损失给那一列的梯度恰好是 0。于是只剩权重衰减，它把这一列拉到 0，32 个节点得到同一个答案，正好对一半。
 # %% [markdown] lang="en"
 # Without edges, why can it only guess? Look at the gradient of the first layer's weights:
-# column $n$ is used by node $n$ alone, so for a node without a label it is exactly 0,
-# and training leaves that column as it was.
+# column $n$ is used by node $n$ alone, so for a node without a label it is exactly 0.
+# Only weight decay is left; it takes the column to 0, and all 32 nodes get the same
+# answer, which is right for exactly half of them.
 
 # %%
-silent = [(run[1][:, 1:33] == 0).all().item() for run in karate["no edges"]]
-reached = [(run[1] != 0).any(0).sum().item() for run in karate["GCN"]]
+silent = [(run[1].grad[:, 1:33] == 0).all().item() for run in karate["no edges"]]
+decayed = [run[1][:, 1:33].abs().max().item() for run in karate["no edges"]]
+reached = [(run[1].grad != 0).any(0).sum().item() for run in karate["GCN"]]
 print("columns that learn, without edges: 2; with edges:", reached)
+print(f"the other columns, without edges: {max(decayed):.0e} at most")
 assert all(silent), "without edges no other column was to learn"
+assert max(decayed) < 1e-2, "weight decay was to take them to 0"
+for wrong, _ in karate["no edges"]:
+    for who in wrong:
+        same = len(who) == 16 and len({club[n].item() for n in who}) == 1
+        assert same, "without edges all were to get the same answer"
 assert min(reached) > 25
 
 
