@@ -39,8 +39,9 @@ def on_files(files, config):
         texts = {
             f"lab/{stem}.ipynb": page,
             f"lab/{stem}/{stem}.ipynb": kept,
-            f"lab/{stem}/{stem}.py": lab.snippet(stem),
         }
+        if lab.has_snippet:  # a guide has none
+            texts[f"lab/{stem}/{stem}.py"] = lab.snippet(stem)
         (folder / "lab" / stem).mkdir(parents=True)
         for path, text in texts.items():
             (folder / path).write_text(text, "utf-8")
@@ -69,7 +70,8 @@ def on_pre_page(page, config, files):
 def on_page_content(content, page, config, files):
     """Give a lab page its contents and its place in the search."""
     path = page.file.src_uri
-    if path.removesuffix(".md") in stems():
+    stem = path.removesuffix(".md")
+    if stem in stems() and Lab(stem).has_snippet:
         page.meta["search"] = {"boost": 3}  # what teaches a thing before what lists it
     tokens = contents.get((config.theme["language"], path))
     if tokens is None or not path.endswith(".ipynb"):
@@ -104,6 +106,8 @@ def on_page_context(context, page, config, nav):
             "notebook_url": f"lab/{stem}/{stem}.ipynb",
             "snippet_url": f"lab/{stem}/{stem}.py",
         }
+        if not Lab(stem).has_snippet:
+            del links["snippet_url"]
         links = {name: get_relative_url(link, url) for name, link in links.items()}
         is_lab_page = page.file.src_uri.startswith("lab/")
         context["lab"] = {**made, **links, "stem": stem, "is_lab_page": is_lab_page}

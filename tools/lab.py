@@ -73,6 +73,10 @@ class Lab:
     def code(self) -> list[Part]:
         return [part for part in self.parts if part.language is None]
 
+    @property
+    def has_snippet(self) -> bool:
+        return (self.root / "snippets" / f"{self.stem}.py").is_file()
+
     def snippet(self, stem: str) -> str:
         return (self.root / "snippets" / f"{stem}.py").read_text("utf-8")
 
