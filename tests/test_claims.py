@@ -14,13 +14,12 @@ ROW = re.compile(
 VERDICT = re.compile(r"\{\{ lab\.\w+\.claim_\w+ == (\w+) \}\}")
 VERDICTS = ("holds", "conditional", "fails", "unmeasured")
 WORDS = {  # of what cannot be measured
-    "zh": {"定义", "史实", "史实不同", "叫法", "观点", "占坑"},
+    "zh": {"定义", "史实", "史实不同", "叫法", "占坑"},
     "en": {
         "definition",
         "history",
         "history differs",
         "a name",
-        "a view",
         "to be filled in",
     },
 }
