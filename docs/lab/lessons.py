@@ -809,7 +809,8 @@ for question, name in classified:
         note(f"{question}_{name}_{3**budget}", new(question, name, budget))
 for paired, kind, state, budget in fused:
     key = f"{'half' if paired else 'copy'}_{kind}_{state}_{3**budget}"
-    note(key, fused[paired, kind, state, budget])
+    results[key] = mean(fused[paired, kind, state, budget])
+results["fused_spread"] = max(max(values) - min(values) for values in fused.values())
 for state, values in agree.items():
     note(f"agree_{state}", values)
 for key, value in results.items():
