@@ -491,7 +491,7 @@ fig.savefig("search.svg")
 # %% [markdown] lang="zh"
 # ## 数据增强
 #
-# 16 步噪声里藏着一个四步长的波，慢的或快的，正负号随机，和[窗口 MLP](../mlp.ipynb) 的实验相似，只是只有 40 个例子。问两个问题：是快是慢？在前一半还是后一半？增强是每一步训练都把每条序列随机转几格，转出去的从另一头回来。第三个模型把同样的话写进结构：窗口绕着圈滑，再取最大值。
+# 16 步噪声里藏着一个四步长的波，慢的或快的，正负号随机，和窗口 MLP 那一页的实验相似，只是只有 40 个例子。问两个问题：是快是慢？在前一半还是后一半？增强是每一步训练都把每条序列随机转几格，转出去的从另一头回来。第三个模型把同样的话写进结构：窗口绕着圈滑，再取最大值。
 # %% [markdown] lang="en"
 # ## Augmentation
 #
@@ -809,7 +809,8 @@ for question, name in classified:
         note(f"{question}_{name}_{3**budget}", new(question, name, budget))
 for paired, kind, state, budget in fused:
     key = f"{'half' if paired else 'copy'}_{kind}_{state}_{3**budget}"
-    note(key, fused[paired, kind, state, budget])
+    results[key] = mean(fused[paired, kind, state, budget])
+results["fused_spread"] = max(max(values) - min(values) for values in fused.values())
 for state, values in agree.items():
     note(f"agree_{state}", values)
 for key, value in results.items():
