@@ -28,6 +28,10 @@ def clean(html: str) -> str:
     for heavy, light in LIGHTER.items():
         notebook = heavy.sub(light, notebook)
     soup = BeautifulSoup(notebook, "html.parser")
+    styled = {marker["id"] for marker in soup.select("path[id][style]")}
+    for use in soup.select("use[style]"):
+        if use["href"].removeprefix("#") in styled:
+            del use["style"]  # the marker has its own
     parts = []
     for cell in soup.select("div.lab-prose, div[id^='cell-id=']"):
         if "lab-prose" in cell["class"]:
