@@ -163,7 +163,7 @@ def test_badge_links_work(open_page, language, lab):
         assert download.value.path().read_bytes() == snippet.read_bytes()
 
 
-STEPPED = ("lstm", "gru", "gating", "attention", "transformer", "gnn")
+STEPPED = ("lstm", "gru", "gating", "attention", "transformer", "gnn", "esn")
 GROUPS = "article .{}-steps ~ div svg g[class*='{}-g']"
 OPACITIES = "groups => groups.map(g => Number(getComputedStyle(g).opacity))"
 
