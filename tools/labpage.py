@@ -7,7 +7,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from mkdocs.structure.pages import Page
 
 # A lab page must stay small. Code: no markup for what has the plain colour, nor for
@@ -28,13 +28,8 @@ def clean(html: str) -> str:
     for heavy, light in LIGHTER.items():
         notebook = heavy.sub(light, notebook)
     soup = BeautifulSoup(notebook, "html.parser")
-    markers = {m["id"]: m["style"].split("; ") for m in soup.select("path[id][style]")}
-    for use in soup.select("use[style]"):
-        own = markers.get(use["href"].removeprefix("#"), [])
-        rest = [rule for rule in use["style"].split("; ") if rule not in own]
-        use["style"] = "; ".join(rest)
-        if not rest:
-            del use["style"]  # the marker has it all
+    for figure in soup.select("svg"):
+        lighten(figure)
     parts = []
     for cell in soup.select("div.lab-prose, div[id^='cell-id=']"):
         if "lab-prose" in cell["class"]:
@@ -50,6 +45,21 @@ def clean(html: str) -> str:
                 scroll = 'class="lab-output" tabindex="0"'
                 parts.append(f"<div {scroll}><pre>{text}</pre></div>")
     return "\n".join(parts)
+
+
+def lighten(figure: Tag) -> None:
+    """Write no style twice, and none with spaces."""
+    for element in figure.select("[style]"):
+        element["style"] = re.sub(r"(?<=[:;]) ", "", element["style"])
+    markers = {m["id"]: m["style"].split(";") for m in figure.select("path[id][style]")}
+    for use in figure.select("use[style]"):
+        own = markers.get(use["href"].removeprefix("#"), [])
+        rest = [rule for rule in use["style"].split(";") if rule not in own]
+        use["style"] = ";".join(rest)
+        if not rest:
+            del use["style"]
+    for empty in figure.select("defs:empty"):
+        empty.decompose()
 
 
 def remembered(page: Page, place: Path):
