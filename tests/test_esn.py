@@ -265,6 +265,15 @@ def test_a_ring_has_the_capacity_of_the_theorem(R, r, device):
     assert abs(found.sum().item() - R) < 1e-6  # with lag 0: one number a neuron
 
 
+@pytest.mark.parametrize("R", [2, 6])
+def test_any_linear_reservoir_holds_one_number_a_neuron(R, device):
+    torch.manual_seed(0)
+    model = EchoState(1, R).to(device)
+    found = memory(model.W_hh, model.W_ih[:, 0], 4000)
+    assert abs(found.sum().item() - R) < 1e-6  # with lag 0, connected as it may be
+    assert R - 1 < found[1:].sum().item() < R
+
+
 def test_the_echo_of_a_ring_comes_round(device):
     model, x = ring(5, 0.9, device), torch.zeros(1, 11, 1).double().to(device)
     x[0, 0] = 1.0

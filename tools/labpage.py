@@ -28,6 +28,13 @@ def clean(html: str) -> str:
     for heavy, light in LIGHTER.items():
         notebook = heavy.sub(light, notebook)
     soup = BeautifulSoup(notebook, "html.parser")
+    markers = {m["id"]: m["style"].split("; ") for m in soup.select("path[id][style]")}
+    for use in soup.select("use[style]"):
+        own = markers.get(use["href"].removeprefix("#"), [])
+        rest = [rule for rule in use["style"].split("; ") if rule not in own]
+        use["style"] = "; ".join(rest)
+        if not rest:
+            del use["style"]  # the marker has it all
     parts = []
     for cell in soup.select("div.lab-prose, div[id^='cell-id=']"):
         if "lab-prose" in cell["class"]:

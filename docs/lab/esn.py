@@ -93,6 +93,7 @@ for R in found:
 mean_400 = sum(at84[400]) / 5
 assert max(at84[1000]) <= -4.2, "1000 neurons were to be this exact"
 assert mean_400 < -2.8, "400 neurons were to be near the published error"
+assert min(at84[400]) < -3.55 < max(at84[400])  # some better and some worse
 
 # %% [markdown] lang="zh"
 # ## 对手：训练出来的 LSTM
@@ -184,8 +185,8 @@ seconds_lstm = sum(seconds[-1] for _, seconds, _ in rivals) / len(rivals)
 for name, rows in lstm84.items():
     print(f"LSTM 64, {name}: ", " ".join(f"{e:.2f}" for e in rows))
 print(f"CPU seconds of {LONG} steps: {seconds_lstm:.1f}; {rivals[0][2]} parameters")
-assert max(at84[1000]) < min(lstm84["refit"]) < min(lstm84["long"])
-assert max(at84[400]) < min(lstm84["long"])
+assert max(at84[1000]) < max(at84[400]) < min(lstm84["refit"] + lstm84["long"])
+assert sum(lstm84["refit"]) < sum(lstm84["long"]), "the new readout was to help"
 assert seconds_lstm > 2 * seconds_esn[1000] > 2 * seconds_esn[400]
 
 # %%
@@ -281,9 +282,9 @@ fig, axes = plt.subplots(1, 3, figsize=(5.4, 2.9), sharey=True)
 signs = {"radius": r"$\rho$", "leak": "$a$", "scale": r"$s$"}
 for (name, values), ax in zip(GRID.items(), axes):
     for which, colour in ((0, "C0"), (1, "C1")):
-        for place, value in enumerate(values):
-            dots = search[name, value][which]
-            ax.plot([place] * len(dots), dots, "o", color=colour, ms=4, alpha=0.6)
+        runs = [search[name, value][which] for value in values]
+        ends = [min(run) for run in runs], [max(run) for run in runs]
+        ax.vlines(range(len(values)), *ends, color=colour, lw=5, alpha=0.4)
         medians = [median(search[name, value][which]) for value in values]
         ax.plot(range(len(values)), medians, color=colour, label=("1", "84")[which])
     ax.set_xticks(range(len(values)), [f"{value:g}" for value in values])
@@ -332,10 +333,10 @@ assert max(ends[1.1, 0.1]) > 1 and max(ends[1.1, 1.0]) < 1e-8
 fig, ax = plt.subplots(figsize=(3.7, 3.2))
 for (radius, scale), runs in forgetting.items():
     colour = {0.5: "C2", 0.9: "C0", 1.1: "C4", 1.5: "C1"}[radius]
-    run = runs[0].clamp(min=1e-16)[::4]
+    run = runs[0].clamp(min=1e-16)[::6]
     label = rf"$\rho$ = {radius}, $s$ = {scale:g}"
     style = "-" if scale == 0.1 else "--"
-    ax.semilogy(range(1, 301, 4), run.cpu(), style, color=colour, label=label)
+    ax.semilogy(range(1, 301, 6), run.cpu(), style, color=colour, label=label)
 ax.set(xlabel="t", ylabel=r"$\|h^t - \tilde h^t\|$", xlim=(1, 300))
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 fig.savefig("forget.svg")
@@ -362,6 +363,8 @@ assert state[2].abs().max() < 1e-10  # from near zero it does die out
 # ## 记忆容量
 #
 # 输入是独立的随机数。每个滞后 $k$ 各做一次线性拟合，用现在的状态去猜 $k$ 步之前的输入，在另一半数据上量相关系数的平方，$k \ge 1$ 的加起来就是记忆容量。输入取得很小，$\tanh$ 近乎直线；最后一个储备池例外，输入是大的。
+#
+# 线性的储备池，连 $k = 0$ 也算上，和恰好是 $R$，怎么连都一样。那么随机相连的为什么量得少？再看一记敲击的余音在各个方向上有多强：最弱的方向，是最强的多少倍。
 # %% [markdown] lang="en"
 # ## Memory capacity
 #
@@ -369,6 +372,10 @@ assert state[2].abs().max() < 1e-10  # from near zero it does die out
 # input $k$ steps ago from the present state; the squared correlation is measured on the
 # other half of the data, and summed over $k \ge 1$ it is the memory capacity. The input
 # is small, so that $\tanh$ is nearly a straight line; in the last reservoir it is not.
+#
+# With $k = 0$ the sum of a linear reservoir is exactly $R$, however it is connected. Why
+# then is less measured with random connections? See how strong the echo of a blow is in
+# each direction: the weakest as a fraction of the strongest.
 
 
 # %%
@@ -395,6 +402,15 @@ def ring(R, r):
     return model
 
 
+def weakest(model):
+    """The weakest direction of the echo of a blow, the strongest being 1."""
+    echo = [model.W_ih[:, 0]]
+    for _ in range(400):  # without tanh
+        echo.append(model.W_hh @ echo[-1])
+    strengths = torch.linalg.svdvals(torch.stack(echo, 1))
+    return (strengths[-1] / strengths[0]).item()
+
+
 N, r = 50, 0.9
 kinds = {
     "1": lambda: ring(1, 0.5),
@@ -402,13 +418,16 @@ kinds = {
     "random": lambda: EchoState(1, N, r, scale=1e-3).to(DEVICE),
     "bent": lambda: EchoState(1, N, r, scale=1.0).to(DEVICE),
 }
-kept = {}
+kept, weak = {}, {}
 for name, make in kinds.items():
     torch.manual_seed(0)
-    kept[name] = [memory(make(), seed) for seed in SEEDS]
+    models = [make() for _ in SEEDS]
+    kept[name] = [memory(model, seed) for model, seed in zip(models, SEEDS)]
+    weak[name] = [weakest(model) for model in models]
 capacities = {n: [m[1:].sum().item() for m in runs] for n, runs in kept.items()}
 for name, found_here in capacities.items():
-    print(f"{name:6s}", " ".join(f"{c:.2f}" for c in found_here))
+    print(f"{name:6s}", " ".join(f"{c:.2f}" for c in found_here), end="   ")
+    print("weakest direction", " ".join(f"{w:.0e}" for w in weak[name]))
 ring_theory = N - (1 - r ** (2 * N))
 ring_capacity = sum(capacities["ring"]) / 5
 wanted = 0.75 * 0.25 ** torch.arange(1, 101).double()
@@ -417,6 +436,7 @@ print(f"theory {ring_theory:.5f}, measured {ring_capacity:.2f}")
 assert all(abs(c - ring_theory) < 0.1 for c in capacities["ring"])
 assert neuron_gap < 0.03, "one neuron was to remember geometrically"
 assert max(capacities["bent"]) < min(capacities["random"]) < ring_theory - 1
+assert max(weak["random"]) < 1e-9 < 1e-5 < min(weak["ring"])
 
 # %%
 fig, ax = plt.subplots(figsize=(3.7, 3.2))
@@ -432,11 +452,11 @@ fig.savefig("memory.svg")
 # %% [markdown] lang="zh"
 # ## 不该接的任务
 #
-# [门控](../gating.md#evidence)那一页的任务：记住最近一个带标记的数。该记多久由输入说了算。300 个随机的神经元，$\rho = 0.9$，$a = 0.1$（七组里最好的一组，种子 100），用 300 条序列、共 9000 步拟合。那一页的对手是一个只有六个参数的门。
+# “门控”那一页的任务：记住最近一个带标记的数。该记多久由输入说了算。300 个随机的神经元，$\rho = 0.9$，$a = 0.1$（七组里最好的一组，种子 100），用 300 条序列、共 9000 步拟合。那一页的对手是一个只有六个参数的门。
 # %% [markdown] lang="en"
 # ## A task it should not take
 #
-# The task of the page on [gating](../gating.md#evidence): hold the last marked number. How
+# The task of the page on gating: hold the last marked number. How
 # long to hold is said by the input. Here are 300 random neurons, $\rho = 0.9$, $a = 0.1$
 # (the best of seven settings on seed 100), fitted on 300 sequences, 9000 steps in all.
 # There, one gate of six parameters did it.
@@ -563,7 +583,7 @@ by_ridge = []
 for ridge in (1e-12, 1e-11, 1e-10, 1e-9, 1e-8):
     W_o = torch.linalg.solve(normal + ridge * torch.eye(402).double(), A.T @ y)
     by_ridge.append((A @ W_o - y).square().mean().sqrt().item())
-assert min(by_ridge) > 1.5 * by_lstsq
+assert min(by_ridge) > 1.2 * by_lstsq
 # --8<-- [end:exercise-5]
 print(f"lstsq {by_lstsq:.1e}, the best ridge {min(by_ridge):.1e}")
 
@@ -611,6 +631,10 @@ results = {
     "ring_high": max(capacities["ring"]),
     "random_low": min(capacities["random"]),
     "random_high": max(capacities["random"]),
+    "weakest_random_low": min(weak["random"]),
+    "weakest_random_high": max(weak["random"]),
+    "weakest_ring_low": min(weak["ring"]),
+    "weakest_ring_high": max(weak["ring"]),
     "bent_low": min(capacities["bent"]),
     "bent_high": max(capacities["bent"]),
     "neuron_gap": neuron_gap,
@@ -637,6 +661,8 @@ for R, logs in at84.items():
 for name, logs in lstm84.items():
     results[f"lstm_error_{name}_low"] = 10 ** min(logs)
     results[f"lstm_error_{name}_high"] = 10 ** max(logs)
+results["search_84_low"] = min(searched_84.values())
+results["search_84_high"] = max(searched_84.values())
 for name in GRID:
     results[f"times_{name}"] = 10 ** searched[name]
     results[f"search_{name}"] = searched[name]
