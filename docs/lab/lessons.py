@@ -51,14 +51,14 @@ def span(values):
 # %% [markdown] lang="zh"
 # ## 偏置与宽度
 #
-# 远的任务：第一步给一个符号，隔着低噪声，到最后一步说出来。近的任务：每一步都要说出 3 步以前的符号。同一种 LSTM，$H = 16$，遗忘门的偏置按 $b = \ln k$ 配到远的或近的滞后（时间常数 $1 + e^b$），远的那种输入门取 $-b$；再加上 PyTorch 的默认，和默认的 $H = 64$。用 `torch.nn` 的融合内核，它与页上的 LSTM 相等，有测试为证。
+# 远的任务：第一步给一个符号，隔着低噪声，到最后一步说出来。近的任务：每一步都要说出 3 步以前的符号。同一种 LSTM，$H = 16$，遗忘门的偏置按 $b = \ln k$ 配到远的或近的滞后（时间常数 $1 + e^b$），输入门取 $-b$；再加上 PyTorch 的默认，和默认的 $H = 64$。用 `torch.nn` 的融合内核，它与页上的 LSTM 相等，有测试为证。
 # %% [markdown] lang="en"
 # ## Bias and width
 #
 # The far task: the first step gives a symbol, low noise follows, the last step must
 # name it. The near task: every step must name the symbol of 3 steps before. One kind of
 # LSTM, $H = 16$, its forget bias fitted to the far or to the near lag by $b = \ln k$ (a
-# time constant of $1 + e^b$), with $-b$ for the input gate in the far one; besides,
+# time constant of $1 + e^b$), with $-b$ for the input gate; besides,
 # PyTorch's default, and the default with $H = 64$. The fused kernel of `torch.nn` is
 # used, which the tests prove equal to the LSTM of the page.
 
@@ -107,7 +107,7 @@ SETTINGS = {
     "default": dict(H=16),
     "default 64": dict(H=64),
     "far": dict(H=16, forget=math.log(FAR), write=-math.log(FAR)),
-    "near": dict(H=16, forget=math.log(NEAR)),
+    "near": dict(H=16, forget=math.log(NEAR), write=-math.log(NEAR)),
 }
 
 
