@@ -275,6 +275,12 @@ def test_every_file_of_a_stem_is_asked_for(house):
     assert "mkdocs.yml:2: nav lacks lone.md" in found
 
 
+def test_a_link_of_a_lab_to_a_source(house):
+    edit(house, LAB, "{{ lab.echo.half:.1f }}", "[{{ lab.echo.half:.1f }}](echo.md)")
+    found = check(house)
+    assert len(found) == 2 and all("write ../../echo/" in str(f) for f in found)
+
+
 def test_a_lab_without_a_page(house):
     text = FILES[LAB].replace("lab.echo", "lab.lone")
     (house / "docs/lab/lone.py").write_text(text, "utf-8")

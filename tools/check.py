@@ -55,6 +55,9 @@ def labs(house: House) -> Faults:
             yield file, *fault
         prose = list(rules_labs.prose(house, file))
         yield from texts(house, prose)
+        for cell in prose:
+            for fault in rules_labs.links(cell):
+                yield file, *fault
         for one, two in pairwise(prose):
             if (one.language, two.language) == LANGUAGES:
                 yield from rules_twins.parity(one, two)

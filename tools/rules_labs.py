@@ -110,6 +110,16 @@ def prose(house: House, file: str) -> Iterator[Prose]:
             yield Prose(file, cell.language, cell.lines, cell.line)
 
 
+def links(prose: Prose) -> Faults:
+    """Links to sources, which lead nowhere from the page of a lab."""
+    for line, target in prose.links:
+        if page := re.fullmatch(
+            r"(?!https?:)(?:.*/)?(\w+)\.(?:md|ipynb)(#.*)?", target
+        ):
+            address = f"../../{page[1]}/{page[2] or ''}"
+            yield line, f"{target}: links of a lab are addresses, write {address}"
+
+
 def drawing(house: House, file: str) -> Faults:
     """Check a figure drawn by hand, which both languages and both schemes show."""
     text = house.read(file)

@@ -78,13 +78,13 @@ assert min(lstm_moved) > 0.05, "an LSTM was to depend on the numbers"
 # %% [markdown] lang="zh"
 # ## 注意力是完全图上的消息传递
 #
-# 每条边算一个分数，对进入同一个节点的边做 softmax，再把值加权送过去。边若是全部的对，就该与[注意力](attention.ipynb)那一页的 `attention` 相等；边若取自一个掩码，就该与带掩码的 `attention` 相等，一条边也没有的节点得到 0。
+# 每条边算一个分数，对进入同一个节点的边做 softmax，再把值加权送过去。边若是全部的对，就该与[注意力](../../attention/)那一页的 `attention` 相等；边若取自一个掩码，就该与带掩码的 `attention` 相等，一条边也没有的节点得到 0。
 # %% [markdown] lang="en"
 # ## Attention is message passing on a complete graph
 #
 # Every edge has a score; the softmax is over the edges that enter the same node; values
 # are weighted and sent along. If all pairs are edges, this should equal the `attention`
-# of the page on [attention](attention.ipynb); if the edges come from a mask, it should
+# of the page on [attention](../../attention/); if the edges come from a mask, it should
 # equal masked attention, with 0 for a node that no edge enters.
 
 
