@@ -29,7 +29,8 @@ def test_copied_code_is_the_tested_code(open_page, language, lab):
         section(body) if body.startswith("--8<--") else body
         for body in fences(source(address).read_text("utf-8"))
     ]
-    assert sum("def " in text or "=" in text for text in wanted) >= 3
+    if (ROOT / "snippets" / f"{lab}.py").is_file():  # a guide may do without code
+        assert sum("def " in text or "=" in text for text in wanted) >= 3
     assert copied(open_page(address, **CLIPBOARD)) == wanted
 
 
