@@ -24,6 +24,8 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PACKAGES = nox.project.dependency_groups(PROJECT, "book")
 OLDEST = PROJECT["project"]["requires-python"].removeprefix(">=")
 PINS = ROOT / "constraints.txt"
+# One file of tests stays on one worker: its fixtures cost more than its tests.
+WORKERS = ["-n", "logical", "--dist", "loadscope"]
 
 
 def fingerprint() -> str:
@@ -77,7 +79,7 @@ def tests(session):
     """Run tests; words after `--` go to pytest."""
     if not session.posargs:
         python(session, "-m", "tools.build")
-    python(session, "-m", "pytest", *session.posargs)
+    python(session, "-m", "pytest", *(session.posargs or WORKERS))
 
 
 @use_book
@@ -149,7 +151,7 @@ def newest(session):
     """Build the book and test it with the newest version of everything."""
     session.install(*PACKAGES)
     session.run("python", "-m", "tools.build", env=ENV)
-    session.run("python", "-m", "pytest", env=ENV)
+    session.run("python", "-m", "pytest", *WORKERS, env=ENV)
 
 
 @nox.session(python=OLDEST)

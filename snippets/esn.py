@@ -83,8 +83,8 @@ class EchoState(nn.Module):
             raise ValueError(f"washout must be 0 to T - 1, got {washout}")
         # --8<-- [start:fit-step]
         A = features(self(x)[0], x)  # (B, T, R+I+1)
-        pair = (seen[:, washout:].flatten(0, 1) for seen in (A, y))
-        self.W_o = torch.linalg.lstsq(*pair).solution  # (R+I+1, C)
+        pair = (seen[:, washout:].flatten(0, 1).cpu() for seen in (A, y))
+        self.W_o = torch.linalg.lstsq(*pair, driver="gelsd").solution.to(A)
         # --8<-- [end:fit-step]
         return A @ self.W_o
         # --8<-- [end:fit]

@@ -304,6 +304,23 @@ def test_a_page_is_built_with_the_labs_that_it_needs(book):
     assert not (book / "site/PARTIAL").exists()
 
 
+def test_two_builds_from_cold_give_the_same_site(built, tmp_path):
+    """Byte for byte, in another folder, but for how long the lab took."""
+    other = lay_out(tmp_path / "elsewhere")
+    assert build(other, PYTHONHASHSEED="7").returncode == 0
+    badge = re.compile(rb"\b\d+ s(?=[\s<])")
+    one, two = (
+        {
+            str(f.relative_to(root)): badge.sub(b"N s", f.read_bytes())
+            for f in root.glob("site/**/*")
+            if f.is_file()
+        }
+        for root in (built, other)
+    )
+    assert [f for f in one.keys() | two.keys() if one.get(f) != two.get(f)] == []
+    assert badge.search((built / "site/echo/index.html").read_bytes())
+
+
 def test_two_builds_at_once_both_succeed(book):
     shutil.rmtree(book / "build")
     command = [sys.executable, "-m", "tools.build"]

@@ -222,7 +222,8 @@ def constant_gate():
             states.append(h)
         states = torch.stack(states, 1).flatten(0, 1)
         states = torch.cat((states, torch.ones_like(states[:, :1])), 1)
-        fit = states @ torch.linalg.lstsq(states, y.unsqueeze(1)).solution
+        pair = (states, y.unsqueeze(1))
+        fit = states @ torch.linalg.lstsq(*pair, driver="gelsd").solution
         least = min(least, (fit.squeeze(1) - y).square().mean().item())
     return least
 
