@@ -425,7 +425,6 @@ for runs, colour, style, label in [
         label = None
 ax.axvline(FEW, color="gray", lw=1, ls=":")
 ax.set_ylim(0.6, 1.0)
-ax.set_xlabel("epoch")
 ax.legend(loc="lower right")
 fig.savefig("digits.svg")
 

@@ -243,7 +243,6 @@ for colour, (name, family) in zip(("C3", "C1", "C4", "C0", "C2"), runs.items()):
 ax.axhline(1 / 6, color="gray", ls="--", lw=1)
 ax.axvline(SHORT, color="gray", ls=":", lw=1)
 ax.set_ylim(2e-4, 1)
-ax.set_xlabel("step")
 ax.set_ylabel("MSE")
 ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.3), ncols=2, fontsize=9)
 ax.minorticks_off()

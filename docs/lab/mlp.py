@@ -279,7 +279,7 @@ for i, name in enumerate(["slid", "MLP", "RNN, Q"]):
     )
     ax.plot(range(29), found.mean(0), color=f"C{i}", label=name)
 ax.axvline(12.5, color="gray", lw=1, ls="--")
-ax.set(ylim=(0.4, 1.03), xlabel="t", ylabel="accuracy")
+ax.set(ylim=(0.4, 1.03), xlabel="t")
 ax.legend(loc="lower left", bbox_to_anchor=(0, 0.15))
 fig.savefig("places.svg")
 
@@ -517,7 +517,7 @@ for name in ("linear", "MLP", "RNN, Q", "CNN, /2"):
 fig, ax = plt.subplots()
 for i, name in enumerate(["CNN", "CNN, /2", "LSTM", "RNN, Q", "MLP"]):
     ax.plot(SHIFTS, shifted[name].mean(0), color=f"C{i}", marker=".", label=name)
-ax.set(ylim=(0, 1.03), xlabel="k", ylabel="accuracy")
+ax.set(ylim=(0, 1.03), xlabel="k")
 ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 fig.savefig("shift.svg")
 

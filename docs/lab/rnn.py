@@ -84,7 +84,7 @@ for i, (init, curve) in enumerate(curves.items()):
     )
     ax.plot(lags, curve.log().mean(0).exp(), color=f"C{i}", label=init)
 ax.axhline(1, color="black", lw=0.8)
-ax.set(yscale="log", ylim=(1e-20, 1e12), xlabel="k", ylabel="gain")
+ax.set(yscale="log", ylim=(1e-20, 1e12), xlabel="k")
 ax.set_yticks([1e-20, 1e-15, 1e-10, 1e-5, 1, 1e5, 1e10])
 ax.legend(ncols=2, loc="upper left")
 fig.savefig("gain.svg")
@@ -258,7 +258,7 @@ for color, init in (("C1", "Q"), ("C0", "default")):
         ax.plot(
             [lag] * len(SEEDS), lagged[init, lag], ".", color=color, alpha=0.6, ms=7
         )
-ax.set(xscale="log", ylim=(0.42, 1.05), xlabel="T, k", ylabel="accuracy")
+ax.set(xscale="log", ylim=(0.42, 1.05), xlabel="T, k")
 ax.set_xticks(
     [5, 10, 20, 40, 80, 200, 400], ["5", "10", "20", "40", "80", "200", "400"]
 )
@@ -489,7 +489,7 @@ for i, colour in enumerate(("C0", "C1")):  # learnt from, held out
 ax.axhline(V, color="gray", ls=":")
 ax.axhline(unigram_held[0], color="gray", ls="--")
 ax.text(2, 1.1 * V, "V", color="gray")
-ax.set(yscale="log", ylim=(0.8, 2000), xlabel="step")
+ax.set(yscale="log", ylim=(0.8, 2000))
 ax.set_ylabel(r"$\exp(-\frac{1}{T}\Sigma\ln p)$")
 ax.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
 fig.savefig("text.svg")
