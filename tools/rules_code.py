@@ -80,11 +80,12 @@ def head(tree: ast.Module, lines: list[str]) -> Faults:
     for letter, _, meaning in (axis.partition(" ") for axis in named):
         if AXES.get(letter) != meaning:
             known = f"is {AXES[letter]}" if letter in AXES else "has no meaning"
-            yield line, f"axis {letter} {meaning}: {letter} {known} in this book"
+            where = "docs/zh/notation.md lists the letters"
+            yield line, f"axis {letter} {meaning}: {letter} {known}, {where}"
     declared = {axis[:1] for axis in named}
     for number, text in shapes(lines):
         for letter in sorted({*re.findall(r"\b\d*([A-Z])\b", text)} - declared):
-            yield number, f"axis {letter} is not in the docstring's Axes:"
+            yield number, f"axis {letter} is not in the docstring, add it to Axes:"
 
 
 def shapes(lines: list[str]) -> Iterator[tuple[int, str]]:
