@@ -12,6 +12,14 @@ FENCE = re.compile(
     r"^(?P<pad>[ \t]*)(?P<mark>`{3,})(?P<body>.*?)^(?P=pad)(?P=mark)[ \t]*$",
     re.M | re.S,
 )
+# Adds up layout shifts that no input caused.
+WATCH_SHIFT = """
+window.shift = 0;
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries())
+    if (!entry.hadRecentInput) window.shift += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
 
 
 def folder(language: str) -> str:

@@ -8,19 +8,10 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-from built import LABS, LANGUAGES, SITE, addresses
+from built import LABS, LANGUAGES, SITE, WATCH_SHIFT, addresses
 from playwright.sync_api import sync_playwright
 
 from tools.partial import NOTE
-
-# Adds up layout shifts that no input caused.
-WATCH_SHIFT = """
-window.shift = 0;
-new PerformanceObserver(list => {
-  for (const entry of list.getEntries())
-    if (!entry.hadRecentInput) window.shift += entry.value;
-}).observe({type: "layout-shift", buffered: true});
-"""
 
 
 def pytest_generate_tests(metafunc):
