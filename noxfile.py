@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import nox
+from filelock import FileLock  # of virtualenv, which nox brings
+from nox.command import CommandFailed
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "virtualenv"
@@ -34,18 +36,19 @@ def fingerprint() -> str:
     return hashlib.sha256(repr(made_from).encode()).hexdigest()
 
 
-if VENV.exists() and not STAMP.exists():
-    shutil.rmtree(VENV)  # a half-made environment is made again
-
-
-@nox.session(reuse_venv=True)
+@nox.session(venv_backend="none")
 def book(session):
     """Make the one environment of the project (three minutes, once)."""
-    if STAMP.exists() and STAMP.read_text() == fingerprint():
-        return
-    STAMP.unlink(missing_ok=True)
-    session.install("-c", str(PINS), *PACKAGES)
-    STAMP.write_text(fingerprint())
+    VENV.parent.mkdir(exist_ok=True)
+    with FileLock(VENV.with_suffix(".lock")):  # two at once: the second one waits
+        if STAMP.exists() and STAMP.read_text() == fingerprint():
+            return
+        if not STAMP.exists():
+            shutil.rmtree(VENV, ignore_errors=True)  # half made: from the start
+            session.run(sys.executable, "-m", "virtualenv", "--quiet", str(VENV))
+        STAMP.unlink(missing_ok=True)
+        python(session, "-m", "pip", "install", "-c", str(PINS), *PACKAGES)
+        STAMP.write_text(fingerprint())
 
 
 def python(session, *args, **env):
@@ -85,11 +88,27 @@ def tests(session):
 @use_book
 def lint(session):
     """Check sources: the house's rules, style, Chinese typography, workflows."""
-    python(session, "-m", "tools.check")
-    python(session, "-m", "ruff", "check", ".")
-    python(session, "-m", "ruff", "format", "--check", ".")
-    command(session, "zizmor", "--offline", "--quiet", "--pedantic", ".github")
-    command(session, "actionlint")
+    failed = []
+    for run, *check in (
+        (python, "-m", "tools.check"),
+        (python, "-m", "ruff", "check", "."),
+        (python, "-m", "ruff", "format", "--check", "."),
+        (command, "zizmor", "--offline", "--quiet", "--pedantic", ".github"),
+        (command, "actionlint"),
+    ):
+        try:
+            run(session, *check)
+        except CommandFailed:
+            failed.append(" ".join(check).removeprefix("-m "))
+    if failed:
+        session.error(f"not passed: {', '.join(failed)}; for ruff: nox -s fix")
+
+
+@use_book
+def fix(session):
+    """Mend the style of Python files, as far as a program can."""
+    python(session, "-m", "ruff", "check", "--fix", ".")
+    python(session, "-m", "ruff", "format", ".")
 
 
 @use_book

@@ -102,6 +102,19 @@ def test_a_page_may_wait_for_its_translation(book):
     assert "its twin docs/en/echo.md is missing" in build(book).stderr
 
 
+def test_an_english_page_may_wait_for_its_translation(book):
+    (book / "docs/zh/echo.md").unlink()
+    edit(book / "docs/en/echo.md", "---\n", "---\ntranslation: needed\n")
+    lab = (book / "docs/lab/echo.py").read_text("utf-8")
+    chinese = re.compile(r'# %% \[markdown\] lang="zh"\n(#(?! %%).*\n)+')
+    (book / "docs/lab/echo.py").write_text(chinese.sub("", lab), "utf-8")
+    done = build(book)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "还没有译成中文" in article(book, "echo").select_one(".waits").text
+    assert article(book, "echo").h1["lang"] == "en"
+    assert article(book, "lab/echo").h1.text == article(book, "en/lab/echo").h1.text
+
+
 def test_a_page_may_be_ahead_of_its_translation(book):
     edit(book / "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
     edit(book / "docs/zh/echo.md", "## 练习", "一句新话，$x$。\n\n## 练习")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.front import waits
 from tools.house import House
 from tools.prose import CODE, FORMULA, LINK, NUMBER, Prose
 from tools.rules_pages import page
@@ -56,7 +57,7 @@ def drifted(house: House, name: str, pair: list[Prose]) -> Iterator[tuple]:
         text = f"a new page: when both languages agree: nox -s accept -- {stem}"
         yield pair[0].file, 1, text
         return
-    accept = f"read both, then: nox -s accept -- {stem}"
+    accept, both = f"read both, then: nox -s accept -- {stem}", []
     for section in found[0]:
         now = [one.get(section) for one in found]
         known = lock.get(f"{stem}#{section}", [None, None])
@@ -64,11 +65,18 @@ def drifted(house: House, name: str, pair: list[Prose]) -> Iterator[tuple]:
         if len(moved) == 1:
             (still,) = (prose for prose in pair if prose is not moved[0])
             text = f"#{section} changed, its twin in {still.file} did not; {accept}"
-        else:
-            text = f"#{section} is new or changed in both languages; {accept}"
-        for prose in moved[:1]:
-            ids = {h.id: h.line for h in prose.headings}
-            yield prose.file, ids.get(section, prose.first), text
+            yield moved[0].file, place(moved[0], section), text
+        elif moved:
+            both.append(section)
+    if both:
+        names = ", ".join(f"#{section}" for section in both)
+        text = f"new or changed in both languages: {names}; {accept}"
+        yield pair[0].file, place(pair[0], both[0]), text
+
+
+def place(prose: Prose, section: str) -> int:
+    """Find the line of a section."""
+    return {h.id: h.line for h in prose.headings}.get(section, prose.first)
 
 
 def accept(house: House, stems: list[str]) -> None:
@@ -90,8 +98,14 @@ def main() -> None:
     known |= {Path(file).stem for file in house.files("docs/en/*.md")}
     known |= {name.partition("#")[0] for name in read(house)}
     stems = sys.argv[1:]
-    if not stems or set(stems) - known:
+    if not stems:
         sys.exit(f"accept which page? One or more of: {', '.join(sorted(known))}")
+    for stem in stems:
+        if stem not in known:
+            sys.exit(f"there is no page {stem}, only: {', '.join(sorted(known))}")
+        if waits(house, f"{stem}.md"):
+            text = "waits for its translation: translate, take translation: needed out"
+            sys.exit(f"{stem} {text}, then accept")
     accept(house, stems)
     print(f"accepted: {', '.join(stems)}; commit {LOCK} with the pages")
 

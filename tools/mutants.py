@@ -46,7 +46,7 @@ def examine(stem):
     path, test = Path("snippets", f"{stem}.py"), Path("tests", f"test_{stem}.py")
     for file in (path, test):
         if not file.exists():
-            print(f"{file}: not found, run this from the root of the project")
+            print(f"{file}: there is no such file")
             return 1
     start, source = time.monotonic(), path.read_text("utf-8")
     warm_up(stem)
@@ -66,6 +66,8 @@ def examine(stem):
         if description not in explained:
             fault = 1
             print(f"{path}:{line}: survived: {description}")
+    if fault:
+        print(f"{test}: test what would fail, or say in SURVIVORS why nothing can")
     for description in explained.keys() - survived:
         fault = 1
         print(f"{test}: SURVIVORS explains what does not survive: {description}")

@@ -27,8 +27,9 @@ These five run as they stand. Next:
 3. write the code, then its test:           nox -s tests -- tests/test_{0}.py
                                             nox -s mutants -- {0}
 4. write the lab:                           nox -s labs -- {0}
-5. write the pages, and look at them:       nox -s serve
+5. write the pages, and look at them:       nox -s serve -- {0}
 6. read both languages side by side, then:  nox -s accept -- {0}
+7. before you hand in, all of it:           nox -s docs && nox -s tests
 """
 
 

@@ -16,9 +16,9 @@ def main() -> None:
     options = parse(known=pages())
     labs = labs_for(options.stems) if options.stems else stems()
     run_all(labs)  # one that fails is shown as not run
-    env = os.environ | (
-        {"BOOK_LABS": " ".join(labs) or "none"} if options.stems else {}
-    )
+    env = dict(os.environ)
+    if options.stems:
+        env |= {"BOOK_LABS": " ".join(labs) or "none", "BOOK_LINKS": "ignore"}
     command = [sys.executable, "-m", "mkdocs", "serve", "--dirty"]
     sys.exit(subprocess.run(command, cwd=ROOT, env=env).returncode)
 

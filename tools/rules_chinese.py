@@ -11,13 +11,14 @@ from tools.rules_text import Faults
 
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WIDE = rf"{HAN}\u3001-\u303f\uff01-\uff60"  # with Chinese punctuation
-FULL = {half: f"write {full}" for half, full in zip(",.:;!?", "，。：；！？")}
+FULL = {half: f"write {full}" for half, full in zip(",.:;!?(", "，。：；！？（")}
 # Emphasis and the ends of links stand between a sign and its neighbour unseen.
 # A full stop may end an English title in front of Chinese, no other sign may.
 HALF_WIDTH = re.compile(
     rf"(?<=[{WIDE}{FORMULA}{NUMBER}])[*_~\]{LINK}]*(?P<after>[,.:;!?])"
     rf"|(?P<before>[,.:;!?])(?=[*_~\[]*[{HAN}{FORMULA}{NUMBER}])"
     rf"|(?<=[A-Za-z0-9)”’])(?P<apart>[,:;!?])(?= [{HAN}])"
+    rf"|(?:(?<=[{HAN}])|(?<=[{HAN}] ))(?P<bracket>\()(?=[A-Za-z{HAN}])"
 )
 OTHER = rf"{FORMULA}{NUMBER}{CODE}"
 TIGHT = re.compile(

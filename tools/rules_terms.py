@@ -39,7 +39,8 @@ def terms(prose: Prose, house: House) -> Faults:
                 yield line, f"{word}: this book writes {chosen}, see {GLOSSARY}"
         for match in INTRODUCED.finditer(text):
             if not known(match["term"], english):
-                yield line, f"{GLOSSARY} lacks {match[0][1:]}, add it there"
+                lacks = f"{GLOSSARY} lacks {match[0][1:]}"
+                yield line, f"{lacks}, add it there and to its twin"
 
 
 def known(term: str, english: str) -> bool:
