@@ -47,7 +47,8 @@ def book(session):
             shutil.rmtree(VENV, ignore_errors=True)  # half made: from the start
             session.run(sys.executable, "-m", "virtualenv", "--quiet", str(VENV))
         STAMP.unlink(missing_ok=True)
-        python(session, "-m", "pip", "install", "-c", str(PINS), *PACKAGES)
+        quiet = ("install", "--quiet", "-c", str(PINS))
+        python(session, "-m", "pip", *quiet, *PACKAGES)
         STAMP.write_text(fingerprint())
 
 

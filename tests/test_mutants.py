@@ -217,4 +217,4 @@ def test_a_missing_file_is_named(run, tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     assert tool.examine("tiny") == 1
-    assert "snippets/tiny.py: not found" in capsys.readouterr().out
+    assert "snippets/tiny.py: there is no such file" in capsys.readouterr().out
