@@ -363,6 +363,11 @@ LABS = {
     "silent": ("x = 1", "the lab ends without `results`"),
     "nested": ("results = {'a': {'b': 1}}", "results['a']"),
     "tensor": ("import torch\nresults = {'a': torch.ones(1)}", "plain values"),
+    "words": (
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n"
+        "ax.set_xlabel('步数')\nfig.savefig('a.svg')\nresults = {'a': 1}",
+        "a.svg: 步数: both languages show this",
+    ),
     "colour": (
         "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n"
         "ax.plot([1, 2], color='#123456')\nfig.savefig('a.svg')\nresults = {'a': 1}",

@@ -43,7 +43,7 @@ def clean(path: Path, prefix: str) -> str:
     """Put the figure on one line, with ids of its own and colours as variables.
 
     Raises:
-        ValueError: a colour outside the palette, a bitmap, or more than 40 KB.
+        ValueError: a colour outside the palette, a bitmap, Chinese, more than 40 KB.
     """
     for uri in (SVG, "http://www.w3.org/1999/xlink"):
         ElementTree.register_namespace("" if uri == SVG else "xlink", uri)
@@ -56,6 +56,9 @@ def clean(path: Path, prefix: str) -> str:
                 parent.remove(child)
             elif child.tag == f"{{{SVG}}}image":
                 raise ValueError("a bitmap does not follow the scheme: draw patches")
+    if words := re.search("[\u4e00-\u9fff]+", "".join(root.itertext())):
+        both = "both languages show this, words belong into the caption"
+        raise ValueError(f"{words[0]}: {both}")
     used = set(REFERENCE.findall(ElementTree.tostring(root, encoding="unicode")))
     for element in root.iter():
         if element.get("id") not in used:
