@@ -92,6 +92,7 @@ PAGES = {
     "no lab's": (BOTH, "{{ lab.echo.half", "{{ lb.half", "lb.", "this is no macro"),
     "no macro in TeX": (BOTH, "$0.5$", "${{ lab.o }}$", "lab.o ", "this is no macro"),
     "Chinese in English": (EN, "It only", "It 只 only", "It 只", 'mark a quotation: <span lang="zh">只</span>'),
+    "axis of a page": (BOTH, "> ", "`(B, 2H)`, `(B, 3Q)`\n\n> ", "3Q", "axis Q: Q has no meaning, docs/zh/notation.md lists"),
     "typed": (BOTH, "$0.5$", "$0.5$ 0.98 ", "0.98", "0.98 is typed by hand"),
     "typed without 0": (BOTH, "$0.5$", "$0.5$ p < .05 ", "< .05", ".05 is typed by"),
     "typed below": (BOTH, "$0.5$", "$0.5$\n\n### A {#a}\n\n1.5 ", "1.5 ", "1.5 is typed"),

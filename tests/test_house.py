@@ -13,6 +13,7 @@ import pytest
 from tools.check import check
 from tools.front import waits
 from tools.house import House
+from tools.rules_code import AXES
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = sorted(ROOT.glob("snippets/[!_]*.py"))
@@ -50,6 +51,14 @@ def run_alone(code: str, snippet: str, folder: Path) -> subprocess.CompletedProc
 def test_the_sources_have_no_fault():
     faults = check(ROOT)
     assert not faults, "\n" + "\n".join(map(str, faults))
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_notation_lists_the_letters_that_the_checker_knows(language):
+    text = (ROOT / f"docs/{language}/notation.md").read_text("utf-8")
+    section = text.partition("{#axes}")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `([A-Z])` \| ([^|]+) \|", section, re.M))
+    assert rows == AXES
 
 
 def test_every_page_was_accepted_in_both_languages():

@@ -1,27 +1,31 @@
 """`nox -s serve`: what changed is shown soon, and the rest stays as it was."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 from test_press import built, edit  # noqa: F401  (a fixture)
 
+from tools.preview import free
+
 SOON = 5  # seconds
 
 
-@pytest.fixture
-def served(built, tmp_path):  # noqa: F811
-    """The small book being served: its folder and a function that fetches from it."""
-    book = shutil.copytree(built, tmp_path / "book")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+@contextmanager
+def serve(book: Path, **env: str):
+    """Serve a book, and give a function that fetches from it."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{one.getsockname()[1]}"
     command = [sys.executable, "-m", "mkdocs", "serve", "--dirty", "-a", host]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
@@ -36,27 +40,53 @@ def served(built, tmp_path):  # noqa: F811
                 time.sleep(0.1)
         return text
 
-    with subprocess.Popen(command, cwd=book, **quiet) as server:
-        fetch("en/echo/")
-        yield book, fetch
-        server.terminate()
+    with subprocess.Popen(command, cwd=book, env=os.environ | env, **quiet) as server:
+        try:
+            fetch("en/echo/")
+            yield fetch
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def book(built, tmp_path):  # noqa: F811
+    """A copy of the small book, to be changed."""
+    return Path(shutil.copytree(built, tmp_path / "book"))
+
+
+@pytest.fixture
+def fetch(book):
+    """The small book being served."""
+    with serve(book) as fetch:
+        yield fetch
 
 
 @pytest.mark.parametrize("language, root", [("zh", ""), ("en", "en/")])
-def test_a_changed_page_is_soon_shown(served, language, root):
-    book, fetch = served
+def test_a_changed_page_is_soon_shown(book, fetch, language, root):
     whole = json.loads(fetch(f"{root}search/search_index.json"))["docs"]
     edit(book / f"docs/{language}/echo.md", "{#idea}\n", "{#idea}\n\n**new**\n")
     page = fetch(f"{root}echo/", "<strong>new</strong>", SOON)
-    assert (
-        "展开" if language == "zh" else "Unrolled"
-    ) in page  # the other page's title
+    other = "展开" if language == "zh" else "Unrolled"  # a title it did not read
+    assert other in page
     index = json.loads(fetch(f"{root}search/search_index.json"))["docs"]
     assert {doc["location"] for doc in index} == {doc["location"] for doc in whole}
 
 
-def test_a_changed_snippet_is_shown_in_both_languages(served):
-    book, fetch = served
+def test_a_changed_snippet_is_shown_in_both_languages(book, fetch):
     edit(book / "snippets/echo.py", "h / 2 + x_t", "h / 2 + x_t + 0")
     for address in ("echo/", "en/echo/"):
         fetch(address, '<span class="mi">0</span>', 60)
+
+
+def test_a_book_is_served_before_any_lab_was_run(book):
+    shutil.rmtree(book / "build")
+    with serve(book, BOOK_LABS="none") as fetch:
+        assert "…" in fetch("echo/")
+
+
+def test_a_port_that_is_taken_is_passed_over():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free(port) > port

@@ -148,6 +148,7 @@ def build_english(config, site: Path) -> None:
 
 def on_serve(server, config, builder):
     """Reload for everything that a page is made of."""
+    RECORDS.mkdir(parents=True, exist_ok=True)  # a page without a lab may be the first
     for folder in ("docs", "snippets", "overrides", "build/labs", "mkdocs.en.yml"):
         server.watch(str(ROOT / folder))
     return server

@@ -4,12 +4,22 @@ With names of pages only the labs that these need are run.
 """
 
 import os
+import socket
 import subprocess
 import sys
+from itertools import count
 
 from tools.build import labs_for, pages
 from tools.lab import ROOT, stems
 from tools.labs import parse, run_all
+
+
+def free(first: int = 8000) -> int:
+    """Find a port that nobody listens on, another preview for one."""
+    for port in count(first):
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def main() -> None:
@@ -20,6 +30,7 @@ def main() -> None:
     if options.stems:
         env |= {"BOOK_LABS": " ".join(labs) or "none", "BOOK_LINKS": "ignore"}
     command = [sys.executable, "-m", "mkdocs", "serve", "--dirty"]
+    command += ["--dev-addr", f"127.0.0.1:{free()}"]
     sys.exit(subprocess.run(command, cwd=ROOT, env=env).returncode)
 
 

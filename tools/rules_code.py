@@ -28,6 +28,8 @@ AXES = {
     "R": "reservoir",
     "L": "layers",
 }
+LETTERS = "docs/zh/notation.md lists the letters"
+UNKNOWN = f"has no meaning, {LETTERS}"
 SECTION, FILE, LINE = 45, 160, 80
 SHAPE = r"\([^()]*\)"
 EQUATION = r"eqs?\.? ?[\d.()–,\- ]+"
@@ -79,9 +81,8 @@ def head(tree: ast.Module, lines: list[str]) -> Faults:
     line = next((n for n, x in enumerate(lines, 1) if x.startswith("Axes:")), 1)
     for letter, _, meaning in (axis.partition(" ") for axis in named):
         if AXES.get(letter) != meaning:
-            known = f"is {AXES[letter]}" if letter in AXES else "has no meaning"
-            where = "docs/zh/notation.md lists the letters"
-            yield line, f"axis {letter} {meaning}: {letter} {known}, {where}"
+            known = f"is {AXES[letter]}, {LETTERS}" if letter in AXES else UNKNOWN
+            yield line, f"axis {letter} {meaning}: {letter} {known}"
     declared = {axis[:1] for axis in named}
     for number, text in shapes(lines):
         for letter in sorted({*re.findall(r"\b\d*([A-Z])\b", text)} - declared):

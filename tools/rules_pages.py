@@ -11,6 +11,7 @@ from tools import bibliography
 from tools.front import FRONT, twin, waits
 from tools.house import House
 from tools.prose import Prose
+from tools.rules_code import AXES, UNKNOWN
 from tools.rules_text import Faults
 
 SECTIONS = (
@@ -23,6 +24,7 @@ SECTIONS = (
     "exercises",
     "references",
 )
+SHAPE = re.compile(r"`\((?:[\dA-Z+*\- ]+,)+[\dA-Z+*\- ]*\)`")
 
 
 def front_matter(prose: Prose, house: House) -> Faults:
@@ -111,9 +113,17 @@ def works(prose: Prose, house: House) -> Faults:
             yield line, form
 
 
+def axes(prose: Prose, house: House) -> Faults:
+    """Letters in the shapes of a page that mean nothing."""
+    for line, text in enumerate(prose.lines, prose.first):
+        letters = re.findall(r"\b\d*([A-Z])\b", " ".join(SHAPE.findall(text)))
+        for letter in sorted({*letters} - AXES.keys()):
+            yield line, f"axis {letter}: {letter} {UNKNOWN}"
+
+
 def places(text: str) -> set[str]:
     """Name the places of a page that a link can lead to."""
     return set(re.findall(r"(?:\{[^{}\n]*#|\bid=\")([\w-]+)", text))
 
 
-RULES = (front_matter, headings, links, works)
+RULES = (front_matter, headings, links, works, axes)
