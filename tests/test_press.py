@@ -302,7 +302,6 @@ def test_key_depends_on_versions_and_device(built, monkeypatch):
 
 def test_a_page_is_built_with_the_labs_that_it_needs(book):
     shutil.rmtree(book / "build")
-    (book / "build").mkdir()
     done = build(book, "index")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "none" in (book / "site/PARTIAL").read_text("utf-8")

@@ -62,7 +62,9 @@ def main() -> None:
     env = dict(os.environ)
     if options.stems:
         env |= {"BOOK_LABS": " ".join(partial) or "none", "BOOK_LINKS": "ignore"}
-    with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix="site-") as folder:
+    room = ROOT / "build"
+    room.mkdir(exist_ok=True)  # not there yet when no lab was ever run
+    with tempfile.TemporaryDirectory(dir=room, prefix="site-") as folder:
         made = Path(folder) / "site"
         strict = [] if options.stems else ["--strict"]  # lab pages are missing then
         command = ["-m", "mkdocs", "build", *strict, "--site-dir", str(made)]
