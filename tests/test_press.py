@@ -14,7 +14,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tests import small_house
-from tools import records
+from tools import records, search
 from tools.lab import Lab, runnable, stems
 from tools.reading import minutes
 
@@ -314,6 +314,15 @@ def test_a_page_is_built_with_the_labs_that_it_needs(book):
     assert done.returncode == 2 and "there is no page docs/zh/nowhere" in done.stderr
     build(book)
     assert not (book / "site/PARTIAL").exists()
+
+
+def test_a_script_that_is_not_as_expected_is_not_edited(tmp_path):
+    """Material's, in a version that loads its search in another way."""
+    for root in (tmp_path, tmp_path / "en"):
+        (root / "assets/javascripts").mkdir(parents=True)
+        (root / "assets/javascripts/bundle.0.min.js").write_text("search()", "utf-8")
+    with pytest.raises(ValueError, match="says location.protocol.* not once"):
+        search.write(tmp_path)
 
 
 def test_two_builds_from_cold_give_the_same_site(built, tmp_path):

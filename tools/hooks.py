@@ -11,7 +11,7 @@ from mkdocs.structure.files import File
 from mkdocs.structure.toc import get_toc
 from mkdocs.utils import get_relative_url
 
-from tools import front, labpage, mathfont, notebooks, records, serving
+from tools import front, labpage, mathfont, notebooks, records, search, serving
 from tools.lab import ROOT, Lab, stems
 
 RECORDS = ROOT / "build" / "labs"
@@ -124,12 +124,14 @@ def on_page_context(context, page, config, nav):
 
 
 def on_post_build(config):
-    """Build English inside the Chinese site, then the font both are set in."""
+    """Build English inside the Chinese site, then what both share: search and font."""
     language, site = config.theme["language"], Path(config.site_dir)
     if not serving.serving:
         serving.folders.pop(language).cleanup()
     if language == "zh" and not serving.nothing("en"):
         build_english(config, site)
+    if language == "zh":
+        search.write(site)
     if language == "zh" and not serving.only_pages("zh"):
         mathfont.write(site)
     serving.end(site, language)

@@ -132,6 +132,19 @@ def test_search(open_page, base, tongue, query, wanted):
     assert page.locator("h1").count() == 1
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_result_marks_the_words_that_were_searched(open_page, language, width):
+    page = open_page(folder(language), width)
+    phone, desk = "label.md-header__button[for=__search]", ".md-search__input"
+    page.locator(phone if width < 960 else desk).click()
+    page.keyboard.insert_text("GRU")
+    page.keyboard.press("End")
+    page.locator(".md-search-result__item a").first.click()
+    mark = page.locator("article mark[data-md-highlight]").first
+    mark.wait_for(state="attached")
+    assert mark.text_content() == "GRU"
+
+
 def test_search_for_nothing(open_page, language):
     """The test above can fail: a word that is not in the book is not found."""
     page = open_page(folder(language))

@@ -17,6 +17,12 @@ def test_nothing_leaves_the_origin(visit, base, address, width):
     assert [u for u in off if not u.startswith(base)] == []
 
 
+def test_the_search_is_not_loaded_before_it_is_opened(visit, address):
+    """It would be most of what a page asks for."""
+    asked = visit(address, 1280)["requests"]
+    assert [url for url in asked if "search_index" in url] == []
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_errors(visit, address, width):
     seen = visit(address, width)

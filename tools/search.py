@@ -1,0 +1,25 @@
+"""Let the search fetch and read its index when a reader opens it, not on every page.
+
+Material does so in a book that is read from a folder; from a server it would load
+most of a page's bytes for nobody, and keep a phone busy for seconds.
+"""
+
+from pathlib import Path
+
+# What Material's script says, and what it shall say; both stand in it once.
+EDITS = {
+    'location.protocol!=="file:"': "!1/*the search waits*/",
+    '("search.highlight")?': '("search.highlight")&&/[?&]h=/.test(location.search)?',
+}
+
+
+def write(site: Path) -> None:
+    """Edit the script of both languages; refuse one that is not as expected."""
+    for root in (site, site / "en"):
+        (bundle,) = root.glob("assets/javascripts/bundle.*.min.js")
+        text = bundle.read_text("utf-8")
+        for old, new in EDITS.items():
+            if text.count(old) + text.count(new) != 1:
+                raise ValueError(f"{bundle.name} says {old} not once, see {__name__}")
+            text = text.replace(old, new)
+        bundle.write_text(text, "utf-8")
