@@ -7,10 +7,14 @@ Source: Bahdanau et al. 2015, "Neural Machine Translation by Jointly Learning
 Axes: B batch, T time, S source time, D model width, A heads, I input,
     H hidden, C channels.
 Run: python attention.py
+Licence: MIT, from the book Unrolled · 展开.
 """
 
+# --8<-- [start:imports]
 import torch
 from torch import nn
+
+# --8<-- [end:imports]
 
 
 # --8<-- [start:softmax]

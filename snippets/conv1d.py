@@ -7,21 +7,37 @@ Source: van den Oord et al. 2016, "WaveNet: A Generative Model for Raw Audio"
     normalisation and dropout. Parameter names are those of torch.nn.Conv1d.
 Axes: B batch, T time, I input, C channels, K kernel.
 Run: python conv1d.py
+Licence: MIT, from the book Unrolled · 展开.
 """
 
+# --8<-- [start:imports]
 import torch
 from torch import nn
 
+# --8<-- [end:imports]
+
 
 # --8<-- [start:check]
-def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
-    """Refuse a tensor of another shape; a letter stands for any size >= 1.
+def check_shape(
+    name: str,
+    tensor: torch.Tensor,
+    *axes: int | str,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse what is no tensor of this shape; a letter is any size >= 1.
+
+    With `dtype`, numbers of another type are refused too, unless autocast is
+    on and casts them anyway.
 
     Raises:
         ValueError: what must hold and what came.
     """
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(
+            f"{name} must be a tensor, got {type(tensor).__name__}"
+        )
     fits = tensor.ndim == len(axes) and all(
-        size == axis if isinstance(axis, int) else size >= 1
+        size >= 1 if isinstance(axis, str) else size == axis
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
@@ -29,6 +45,20 @@ def check_shape(name: str, tensor: torch.Tensor, *axes: int | str) -> None:
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+        return
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a size that is not a whole number from 1 on.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
     # --8<-- [end:check]
 
 

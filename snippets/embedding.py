@@ -5,11 +5,15 @@ Source: Mikolov et al. 2013, "Distributed Representations of Words and Phrases
     the power 3/4 of counts.
 Axes: B batch, T time, D model width, V vocabulary.
 Run: python embedding.py
+Licence: MIT, from the book Unrolled · 展开.
 """
 
+# --8<-- [start:imports]
 import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, normalize
+
+# --8<-- [end:imports]
 
 
 # --8<-- [start:cell]

@@ -3,10 +3,14 @@
 Source: Gilmer et al. 2017 (arXiv 1704.01212), GCN 1609.02907, GAT 1710.10903.
 Axes: N nodes, E edges, F node features, C channels, A heads, D model width.
 Run: python gnn.py
+Licence: MIT, from the book Unrolled · 展开.
 """
 
+# --8<-- [start:imports]
 import torch
 from torch import nn
+
+# --8<-- [end:imports]
 
 
 # --8<-- [start:collect]

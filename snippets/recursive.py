@@ -5,12 +5,16 @@ Source: Socher et al. 2013, "Recursive Deep Models" (EMNLP): the plain cell;
     Tree-Structured Long Short-Term Memory Networks" (arXiv 1503.00075).
 Axes: B batch, N nodes, E edges, I input, H hidden.
 Run: python recursive.py
+Licence: MIT, from the book Unrolled · 展开.
 """
 
+# --8<-- [start:imports]
 import random
 
 import torch
 from torch import nn
+
+# --8<-- [end:imports]
 
 
 # --8<-- [start:height]

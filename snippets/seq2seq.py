@@ -3,10 +3,14 @@
 Source: Sutskever et al. 2014 (arXiv 1409.3215); Cho et al. 2014 (1406.1078).
 Axes: B batch, T time, S source time, V vocabulary, H hidden.
 Run: python seq2seq.py
+Licence: MIT, from the book Unrolled · 展开.
 """
 
+# --8<-- [start:imports]
 import torch
 from torch import nn
+
+# --8<-- [end:imports]
 
 END = 10
 

@@ -5,10 +5,14 @@ Source: Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762);
     are those of torch.nn.TransformerEncoderLayer. The attention is torch's.
 Axes: B batch, T time, S source time, D model width, A heads, V vocabulary.
 Run: python transformer.py
+Licence: MIT, from the book Unrolled · 展开.
 """
 
+# --8<-- [start:imports]
 import torch
 from torch import nn
+
+# --8<-- [end:imports]
 
 
 # --8<-- [start:positions]

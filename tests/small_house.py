@@ -11,12 +11,16 @@ Source: the reader's own ears.
 Axes: B batch, T time, I input,
     H hidden.
 Run: python echo.py
+Licence: MIT.
 """
 
+# --8<-- [start:imports]
 import math
 
 import torch
 from torch import nn
+
+# --8<-- [end:imports]
 
 STEPS = 3
 

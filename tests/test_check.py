@@ -108,10 +108,9 @@ TWINS = {  # edits of the English page: the fault is there, and names the Chines
 SNIPPETS = {
     "section size": (SNIPPET, "            out.app", LONG + "            out.app", "[start:cell]", "section cell has 55 lines, cut to 45"),
     "class size": (SNIPPET, "# --8<-- [start:main]", f'class Big:\n    """Big."""\n\n{HUGE}\n# --8<-- [start:main]', "class Big", "class Big has 63 lines, cut to 60"),
-    "file size": (SNIPPET, "STEPS = 3", "STEPS = 3\n" + "A = 1\n" * 120, 161, "a snippet has at most 160 lines"),
     "line size": (SNIPPET, "A leaky sum.", "A leaky sum" + "." * 70, "A leaky", "at most 80 characters, this one 91"),
     "no main": (SNIPPET, ":main]", ":mein]", 1, "section main is missing: # --8<-- [start:main]"),
-    "not Python": (SNIPPET, "import math", "import", "import", "this is not Python"),
+    "not Python": (SNIPPET, "import math", "import math math", "math math", "this is not Python"),
     "numpy": (SNIPPET, "import math", "import numpy", "numpy", "standard library only, not numpy"),
     "sibling": (SNIPPET, "import math", "from snippets.rnn import RNN", "RNN", "only, not snippets.rnn"),
     "relative": (SNIPPET, "import math", "from . import rnn", "rnn", "only, not ."),
@@ -131,7 +130,8 @@ SNIPPETS = {
     "axis letter": (SNIPPET, "H hidden", "Q quiet", "Axes:", "axis Q quiet: Q has no meaning, docs/zh/notation.md lists"),
     "axis unsaid": (SNIPPET, "(B, I), eq. 3", "(B, 4N), eq. 3", "4N", "axis N is not in the docstring, add it to Axes:"),
     "axis of Shape": (SNIPPET, "-> (B, T, I)", "-> (B, S, I)", "-> (B", "axis S is not in the docstring, add it to Axes:"),
-    "comment": (SNIPPET, "# (B, I), eq. 3", "# half of it", "# half", "comments are shapes and equations"),
+    "comment": (SNIPPET, "# (B, I), eq. 3", "# 一半", "# 一半", "comments are English"),
+    "no licence": (SNIPPET, "Licence: MIT.\n", "", 1, "the docstring lacks the line Licence:"),
     "signature": (SNIPPET, "seed: int = 0", "seed: int = 1", "def main", "the signature is main("),
     "no Shape": (SNIPPET, "        Shape:\n", "", "def forward", "Echo.forward has no Shape: block"),
     "no docstring": (SNIPPET, '    """A leaky sum."""\n\n', "", "class Echo", "Echo has no docstring"),
@@ -309,7 +309,7 @@ def test_copies_differ(house):
     (house / "snippets" / "zecho.py").write_text(other, "utf-8")
     found = [f for f in check(house) if "missing" not in f.message and f.line > 2]
     message = f"Echo is not the Echo of {SNIPPET}:18"
-    expect(found, "snippets/zecho.py:18", message=message)
+    expect(found, "snippets/zecho.py:22", message=message)
 
 
 def test_the_step_belongs_into_the_cell(house):
@@ -318,7 +318,7 @@ def test_the_step_belongs_into_the_cell(house):
     step = "# --8<-- [start:step]\nSTEPS = 3\n# --8<-- [end:step]"
     edit(house, SNIPPET, "STEPS = 3", step)
     message = "section step belongs inside section cell"
-    expect(check(house), f"{SNIPPET}:14", message=message)
+    expect(check(house), f"{SNIPPET}:18", message=message)
 
 
 def record(root: Path, drop: str = "", **results) -> Path:
@@ -488,7 +488,7 @@ def test_the_command(house):
     lines = faulty.stdout.splitlines()
     assert faulty.returncode == 1 and not faulty.stderr
     assert lines[0].startswith(f"{ZH}:2: half-width ,")
-    assert lines[1].startswith(f"{SNIPPET}:9: import torch and")
+    assert lines[1].startswith(f"{SNIPPET}:11: import torch and")
     assert lines[2:] == ["2 faults"]
 
 

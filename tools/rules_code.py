@@ -7,9 +7,10 @@ import tokenize
 from collections.abc import Iterator
 
 from tools.house import House
+from tools.rules_chinese import HAN
 from tools.rules_syntax import syntax
 from tools.rules_text import Faults
-from tools.source import MARKER, sections
+from tools.source import sections
 
 AXES = {
     "B": "batch",
@@ -30,10 +31,8 @@ AXES = {
 }
 LETTERS = "docs/zh/notation.md lists the letters"
 UNKNOWN = f"has no meaning, {LETTERS}"
-SECTION, FILE, LINE = 45, 160, 80
+SECTION, LINE = 45, 80
 SHAPE = r"\([^()]*\)"
-EQUATION = r"eqs?\.? ?[\d.()–,\- ]+"
-COMMENT = re.compile(rf"# ?({SHAPE}|{EQUATION})([,;:]? ({SHAPE}|{EQUATION}))*$")
 
 
 def snippet(house: House, file: str) -> Faults:
@@ -58,13 +57,11 @@ def sizes(lines: list[str]) -> Faults:
         if part.size > SECTION:
             size = f"{part.size} lines, cut to {SECTION}"
             yield part.start, f"section {part.name} has {size}"
-    for name in {"cell", "step", "main"} - found.keys():
+    for name in {"imports", "cell", "step", "main"} - found.keys():
         yield 1, f"section {name} is missing: # --8<-- [start:{name}]"
     step, cell = found.get("step"), found.get("cell")
     if step and cell and not cell.start < step.start < cell.end:
         yield step.start, "section step belongs inside section cell"
-    if len(lines) > FILE:
-        yield FILE + 1, f"a snippet has at most {FILE} lines, this one {len(lines)}"
     for number, line in enumerate(lines, 1):
         if len(line) > LINE:
             yield number, f"a line has at most {LINE} characters, this one {len(line)}"
@@ -73,7 +70,7 @@ def sizes(lines: list[str]) -> Faults:
 def head(tree: ast.Module, lines: list[str]) -> Faults:
     """A docstring that does not say where the code is from and how to run it."""
     text = ast.get_docstring(tree) or ""
-    for word in ("Source:", "Axes:", "Run:"):
+    for word in ("Source:", "Axes:", "Run:", "Licence:"):
         if not re.search(rf"^{word} *\S", text, re.M):
             yield 1, f"the docstring lacks the line {word} …"
     axes = re.search(r"^Axes:(.*?)\.?(?=\n\S|\Z)", text, re.M | re.S)
@@ -101,7 +98,5 @@ def shapes(lines: list[str]) -> Iterator[tuple[int, str]]:
 def comments(text: str) -> Faults:
     """Comments that only one language's readers understand."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type != tokenize.COMMENT or MARKER.search(token.string):
-            continue
-        if not COMMENT.match(token.string):
-            yield token.start[0], "comments are shapes and equations: # (B, H), eq. 3"
+        if token.type == tokenize.COMMENT and re.search(f"[{HAN}]", token.string):
+            yield token.start[0], "both pages show this file: comments are English"
