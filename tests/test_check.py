@@ -308,7 +308,7 @@ def test_copies_differ(house):
     other = FILES[SNIPPET].replace("A leaky sum", "Another")
     (house / "snippets" / "zecho.py").write_text(other, "utf-8")
     found = [f for f in check(house) if "missing" not in f.message and f.line > 2]
-    message = f"Echo is not the Echo of {SNIPPET}:18"
+    message = f"Echo is not the Echo of {SNIPPET}:22"
     expect(found, "snippets/zecho.py:22", message=message)
 
 
