@@ -66,14 +66,21 @@ class GRU(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         H = hidden_size
         self.weight_ih_l0 = nn.Parameter(torch.empty(3 * H, input_size))
         self.weight_hh_l0 = nn.Parameter(torch.empty(3 * H, H))
         self.bias_ih_l0 = nn.Parameter(torch.empty(3 * H))
         self.bias_hh_l0 = nn.Parameter(torch.empty(3 * H))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw all weights anew, as nn.GRU does."""
+        bound = self.hidden_size**-0.5
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -(H**-0.5), H**-0.5)
+            nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x, h=None):
         """Run over time; `h` is the state before the first step, 0 if None.
@@ -83,10 +90,11 @@ class GRU(nn.Module):
             h: (B, H)
             -> (B, T, H), (B, H)
         """
-        check_shape("x", x, "B", "T", self.input_size)
-        h = x.new_zeros(len(x), self.hidden_size) if h is None else h
-        check_shape("h", h, len(x), self.hidden_size)
         W, b = self.weight_hh_l0, self.bias_hh_l0
+        check_shape("x", x, "B", "T", self.input_size, dtype=W.dtype)
+        B = x.shape[0]
+        h = x.new_zeros(B, self.hidden_size) if h is None else h
+        check_shape("h", h, B, self.hidden_size, dtype=W.dtype)
         # (B, T, 3H)
         zx = nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
         out = []
@@ -116,9 +124,11 @@ class GRUCho2014(GRU):
             h: (B, H)
             -> (B, T, H), (B, H)
         """
-        check_shape("x", x, "B", "T", self.input_size)
-        h = x.new_zeros(len(x), self.hidden_size) if h is None else h
-        check_shape("h", h, len(x), self.hidden_size)
+        dtype = self.weight_hh_l0.dtype
+        check_shape("x", x, "B", "T", self.input_size, dtype=dtype)
+        B = x.shape[0]
+        h = x.new_zeros(B, self.hidden_size) if h is None else h
+        check_shape("h", h, B, self.hidden_size, dtype=dtype)
         W_r, W_z, W_n = self.weight_hh_l0.chunk(3)
         b_r, b_z, b_n = self.bias_hh_l0.chunk(3)
         # (B, T, 3H)

@@ -64,18 +64,26 @@ def check_size(name: str, size: int) -> None:
 class LSTM(nn.Module):
     """An LSTM; takes the state_dict of nn.LSTM(I, H, batch_first=True)."""
 
-    def __init__(self, input_size, hidden_size, forget_bias=None):
+    def __init__(self, input_size: int, hidden_size: int, forget_bias=None):
         super().__init__()
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
+        self.forget_bias = forget_bias
         H = hidden_size
         self.weight_ih_l0 = nn.Parameter(torch.empty(4 * H, input_size))
         self.weight_hh_l0 = nn.Parameter(torch.empty(4 * H, H))
         self.bias_ih_l0 = nn.Parameter(torch.empty(4 * H))
         self.bias_hh_l0 = nn.Parameter(torch.empty(4 * H))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw all weights anew, as nn.LSTM does; then set the forget bias."""
+        H = self.hidden_size
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(H**-0.5), H**-0.5)
-        if forget_bias is not None:
-            nn.init.constant_(self.bias_ih_l0[H : 2 * H], forget_bias)
+        if self.forget_bias is not None:
+            nn.init.constant_(self.bias_ih_l0[H : 2 * H], self.forget_bias)
             nn.init.zeros_(self.bias_hh_l0[H : 2 * H])
 
     def forward(self, x, state=None):
@@ -86,12 +94,16 @@ class LSTM(nn.Module):
             state: (B, H), (B, H)
             -> (B, T, H), (B, H), (B, H)
         """
-        check_shape("x", x, "B", "T", self.input_size)
-        zero = x.new_zeros(len(x), self.hidden_size)
-        h, c = (zero, zero) if state is None else state
-        check_shape("h", h, len(x), self.hidden_size)
-        check_shape("c", c, len(x), self.hidden_size)
         W, b = self.weight_hh_l0, self.bias_hh_l0
+        check_shape("x", x, "B", "T", self.input_size, dtype=W.dtype)
+        B = x.shape[0]
+        zero = x.new_zeros(B, self.hidden_size)
+        state = (zero, zero) if state is None else state
+        if len(state) != 2:
+            raise ValueError(f"state must be (h, c), got {len(state)} parts")
+        h, c = state
+        check_shape("h", h, B, self.hidden_size, dtype=W.dtype)
+        check_shape("c", c, B, self.hidden_size, dtype=W.dtype)
         # (B, T, 4H)
         zx = nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
         out = []

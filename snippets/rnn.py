@@ -65,13 +65,19 @@ class RNN(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.weight_ih_l0 = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.bias_ih_l0 = nn.Parameter(torch.empty(hidden_size))
         self.bias_hh_l0 = nn.Parameter(torch.empty(hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw all weights anew, as nn.RNN does."""
+        bound = self.hidden_size**-0.5
         for parameter in self.parameters():
-            bound = hidden_size**-0.5
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x, h=None):
@@ -82,10 +88,11 @@ class RNN(nn.Module):
             h: (B, H)
             -> (B, T, H), (B, H)
         """
-        check_shape("x", x, "B", "T", self.input_size)
-        h = x.new_zeros(len(x), self.hidden_size) if h is None else h
-        check_shape("h", h, len(x), self.hidden_size)
         W, b = self.weight_hh_l0, self.bias_hh_l0
+        check_shape("x", x, "B", "T", self.input_size, dtype=W.dtype)
+        B = x.shape[0]
+        h = x.new_zeros(B, self.hidden_size) if h is None else h
+        check_shape("h", h, B, self.hidden_size, dtype=W.dtype)
         # (B, T, H)
         zx = nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
         out = []

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 
 import torch
+from torch import nn
 
 # (B, T, I, H)
 SIZES = [(3, 7, 2, 5), (1, 4, 3, 5), (4, 1, 3, 2), (2, 200, 3, 7), (1, 1, 1, 1)]
@@ -265,3 +266,48 @@ def graph(tensor):
             seen.add(node)
             waiting += [parent for parent, _ in node.next_functions]
     return Counter(type(node).__name__ for node in seen)
+
+
+def check_foreign(cls, device, states=1):
+    """What is no float tensor (B, T, 3) of the model's own type is refused."""
+    model = cls(3, 5).to(device)
+    x, h = draw(device, 2, 4, 3), draw(device, 2, 5)
+    packed = nn.utils.rnn.pack_sequence(list(x.float()))
+    refuses("x must be a tensor, got PackedSequence", model, packed)
+    refuses("x must be torch.float32, got torch.float64", model, x)
+    refuses("x must be torch.float32, got torch.int64", model, x.long())
+    given = (h,) * states if states > 1 else h
+    refuses("h must be torch.float32, got torch.float64", model, x.float(), given)
+    for sizes in [(0, 5), (3, 0), (-1, 5), (3, 2.5)]:
+        name, size = ("input_size", sizes[0]), ("hidden_size", sizes[1])
+        name, size = name if not isinstance(sizes[0], int) or sizes[0] < 1 else size
+        refuses(f"{name} must be a whole number >= 1, got {size}", cls, *sizes)
+
+
+def check_export(cls):
+    """torch.export keeps the batch free, and gives what the model gives."""
+    model, x = cls(3, 5), torch.randn(2, 4, 3)
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(model, (x,), dynamic_shapes=(batch,))
+    for B in (2, 7):
+        x = torch.randn(B, 4, 3)
+        assert_close_scaled(program.module()(x)[0], model(x)[0].detach(), 1e-5)
+
+
+def check_reset(cls, twin):
+    """reset_parameters draws what a new model, and the twin, would draw."""
+    model = cls(3, 7)
+    torch.manual_seed(5)
+    model.reset_parameters()
+    torch.manual_seed(5)
+    theirs = twin(3, 7).state_dict()
+    if not all(torch.equal(model.state_dict()[name], theirs[name]) for name in theirs):
+        raise AssertionError("reset_parameters draws other weights than the twin")
+
+
+def check_autocast(cls, device):
+    """Under autocast float32 goes in, and nearly the same comes out."""
+    model, x = cls(3, 5).to(device), torch.randn(2, 4, 3).to(device)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        out = model(x)[0]
+    assert_close_scaled(out.float(), model(x)[0].detach(), 0.05)

@@ -8,13 +8,17 @@ from snippets.gru import GRU, GRUCho2014, adding, check_shape, main
 from tests.helpers import (
     SIZES,
     assert_close_scaled,
+    check_autocast,
     check_batch,
     check_causal,
     check_default_state,
+    check_export,
+    check_foreign,
     check_free_axes,
     check_gradients,
     check_graph,
     check_refusals,
+    check_reset,
     check_shapes,
     check_start,
     compare_with_twin,
@@ -64,6 +68,22 @@ def test_adding_marks_two_and_answers_their_sum():
 @BOTH
 def test_wrong_shapes_are_refused(cls, device):
     check_refusals(cls, device, "h")
+
+
+def test_foreign_input_is_refused(device):
+    check_foreign(GRU, device)
+
+
+def test_it_can_be_exported_with_a_free_batch():
+    check_export(GRU)
+
+
+def test_the_start_can_be_drawn_anew():
+    check_reset(GRU, nn.GRU)
+
+
+def test_half_precision_under_autocast(device):
+    check_autocast(GRU, device)
 
 
 def test_check_shape_names_only_the_free_axes():

@@ -10,13 +10,17 @@ from snippets.lstm import LSTM, check_shape, main, recall
 from tests.helpers import (
     SIZES,
     assert_close_scaled,
+    check_autocast,
     check_batch,
     check_causal,
     check_default_state,
+    check_export,
+    check_foreign,
     check_free_axes,
     check_gradients,
     check_graph,
     check_refusals,
+    check_reset,
     check_shapes,
     check_start,
     compare_with_twin,
@@ -52,6 +56,22 @@ def test_recall_marks_a_symbol_and_then_only_noise():
 
 def test_wrong_shapes_are_refused(device):
     check_refusals(LSTM, device, "h", "c")
+
+
+def test_foreign_input_is_refused(device):
+    check_foreign(LSTM, device, states=2)
+
+
+def test_it_can_be_exported_with_a_free_batch():
+    check_export(LSTM)
+
+
+def test_the_start_can_be_drawn_anew():
+    check_reset(LSTM, nn.LSTM)
+
+
+def test_half_precision_under_autocast(device):
+    check_autocast(LSTM, device)
 
 
 def test_check_shape_names_only_the_free_axes():

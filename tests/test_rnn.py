@@ -9,13 +9,17 @@ from torch import nn
 from snippets.rnn import RNN, check_shape, main, parity
 from tests.helpers import (
     SIZES,
+    check_autocast,
     check_batch,
     check_causal,
     check_default_state,
+    check_export,
+    check_foreign,
     check_free_axes,
     check_gradients,
     check_graph,
     check_refusals,
+    check_reset,
     check_shapes,
     check_start,
     compare_with_twin,
@@ -59,6 +63,22 @@ def test_parity_counts_the_ones_so_far():
 
 def test_wrong_shapes_are_refused(device):
     check_refusals(RNN, device, "h")
+
+
+def test_foreign_input_is_refused(device):
+    check_foreign(RNN, device)
+
+
+def test_it_can_be_exported_with_a_free_batch():
+    check_export(RNN)
+
+
+def test_the_start_can_be_drawn_anew():
+    check_reset(RNN, nn.RNN)
+
+
+def test_half_precision_under_autocast(device):
+    check_autocast(RNN, device)
 
 
 def test_check_shape_names_only_the_free_axes():

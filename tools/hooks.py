@@ -1,5 +1,6 @@
 """Hooks of MkDocs, few and thin: lab pages, the other language, the maths font."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from mkdocs.structure.toc import get_toc
 from mkdocs.utils import get_relative_url
 
 from tools import front, labpage, mathfont, notebooks, records, search, serving
-from tools.lab import ROOT, Lab, stems
+from tools.lab import ROOT, Lab, stems, without_markers
 
+FILE_NAME = re.compile(r'<span class="filename">((lab/)?(\w+)\.py)</span>')
 RECORDS = ROOT / "build" / "labs"
 LANGUAGES = {"zh": "中文", "en": "English"}
 contents = {}  # table of contents of each lab page, by (language, path)
@@ -36,6 +38,7 @@ def on_files(files, config):
         serving.folders[language] = tempfile.TemporaryDirectory(prefix="book-")
         folder = Path(serving.folders[language].name)
         write_labs(folder, language, config)
+        write_code(folder)
     for path in sorted(folder.rglob("*.*")):
         files.append(File(path.relative_to(folder).as_posix(), str(folder), *site))
     for path in front.stand_ins(ROOT, language):
@@ -55,6 +58,14 @@ def write_labs(folder: Path, language: str, config) -> None:
         )
         notebooks.write(lab, folder, language, RECORDS, md)
         contents[language, f"lab/{stem}.ipynb"] = md.toc_tokens
+
+
+def write_code(folder: Path) -> None:
+    """Write every snippet as a reader takes it away: whole, without markers."""
+    (folder / "code").mkdir(exist_ok=True)
+    for path in (ROOT / "snippets").glob("[!_]*.py"):
+        text = without_markers(path.read_text("utf-8").splitlines())
+        (folder / "code" / path.name).write_text(text + "\n", "utf-8")
 
 
 def on_nav(nav, config, files):
@@ -81,13 +92,21 @@ def on_page_content(content, page, config, files):
     stem = path.removesuffix(".md")
     if stem in stems() and Lab(stem).has_snippet:
         page.meta["search"] = {"boost": 3}  # what teaches a thing before what lists it
+    content = FILE_NAME.sub(lambda m: file_name(m, page.url), content)
     tokens = contents.get((config.theme["language"], path))
     if tokens is None or not path.endswith(".ipynb"):
-        return None
+        return content
     page.toc = get_toc(tokens)
     page.title = tokens[0]["name"]
     # a heading counts 1000 times what text does: still, the page itself comes first
     page.meta["search"] = {"boost": 0.0005}
+
+
+def file_name(found: re.Match, url: str) -> str:
+    """Link the name above a code block to the whole file, or to the lab."""
+    name, of_lab, stem = found.groups()
+    whole = get_relative_url(f"lab/{stem}/" if of_lab else f"code/{name}", url)
+    return f'<span class="filename"><a href="{whole}">{name}</a></span>'
 
 
 def on_page_context(context, page, config, nav):
@@ -113,7 +132,7 @@ def on_page_context(context, page, config, nav):
             "lab_url": f"lab/{stem}/",
             "page_url": f"{stem}/",
             "notebook_url": f"lab/{stem}/{stem}.ipynb",
-            "snippet_url": f"lab/{stem}/{stem}.py",
+            "snippet_url": f"code/{stem}.py",
         }
         if not Lab(stem).has_snippet:
             del links["snippet_url"]

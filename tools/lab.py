@@ -40,7 +40,8 @@ def runnable(source: str) -> str:
 
 
 def without_markers(lines) -> str:
-    return "\n".join(line for line in lines if not MARKER.search(line)).strip()
+    text = "\n".join(line for line in lines if not MARKER.search(line)).strip()
+    return re.sub(r"\n{4,}", "\n\n\n", text)
 
 
 class Lab:

@@ -14,6 +14,7 @@ from tools.bibliography import Bibliography
 from tools.numbers import fill
 from tools.partial import Partial
 from tools.reading import Minutes
+from tools.source import INCLUDE, fences
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 MATHML = LatexToMathML(pretty_print="never")
@@ -22,6 +23,19 @@ MATHML = LatexToMathML(pretty_print="never")
 def mathml(tex: str, display: bool) -> str:
     """Convert TeX; raises math_core.LatexError on bad TeX."""
     return MATHML.convert_with_local_state(tex, displaystyle=display)
+
+
+class FileNames(Preprocessor):
+    """Give each code block that is one include the name of its file."""
+
+    def run(self, lines):
+        for fence in fences(lines):
+            body = lines[fence.start : fence.end - 1]
+            found = INCLUDE.match(body[0]) if len(body) == 1 else None
+            if found and fence.info == "python":
+                name = found["path"].partition(":")[0]
+                lines[fence.start - 1] += f' title="{name}"'
+        return lines
 
 
 class Numbers(Preprocessor):
@@ -85,6 +99,7 @@ class Book(Extension):
 
     def extendMarkdown(self, md):  # noqa: N802
         md.block_level_elements += ["svg", "math"]
+        md.preprocessors.register(FileNames(md), "file-names", 34)
         if labs := self.getConfig("labs"):  # before snippets
             md.preprocessors.register(Partial(md, labs), "partial", 33)
         # After snippets (32) and superfences (25), before raw HTML (20).

@@ -28,8 +28,6 @@ def write(lab: Lab, folder: Path, language: str, records: Path, md: Markdown) ->
     read, keep = to_read(lab, language, records, md), to_keep(lab, language, records)
     nbformat.write(read, place.with_suffix(".ipynb"))
     nbformat.write(keep, place / f"{lab.stem}.ipynb")
-    if lab.has_snippet:  # a guide has none
-        (place / f"{lab.stem}.py").write_text(lab.snippet(lab.stem), "utf-8")
 
 
 def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:

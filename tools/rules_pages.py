@@ -91,17 +91,35 @@ def links(prose: Prose, house: House) -> Faults:
     """Links to no page, to no lab, or to no place on a page."""
     for line, target in prose.links:
         path, _, id = target.partition("#")
-        if urlsplit(target).scheme or not re.search(r"\.md$|\.ipynb$|^$", path):
+        if urlsplit(target).scheme or not re.search(r"\.(md|ipynb|py)$|^$", path):
             continue
         file = normpath(join(dirname(prose.file), path)) if path else prose.file
         if path.endswith(".ipynb"):
             file = f"docs/lab/{Path(path).stem}.py"
+        elif path == f"code/{Path(path).name}":  # the press writes these
+            file = f"snippets/{Path(path).name}"
         if not house.has(file) and waits(house, Path(file).name):
             file = twin(file)  # its text stands in
         if not house.has(file):
             yield line, f"the link {target} leads to no page, there is no {file}"
         elif id and file.endswith(".md") and id not in places(house.read(file)):
             yield line, f"the link {target} leads nowhere, {file} has no {{#{id}}}"
+
+
+def code(prose: Prose, house: House) -> Faults:
+    """A page that keeps its training loop or its whole file from the reader."""
+    stem = Path(prose.file).stem
+    if stem not in house.stems:
+        return
+    lines = enumerate(house.read(prose.file).split("\n"), 1)
+    shown = [text for n, text in lines if prose.section(n) == "code"]
+    start = next((h.line for h in prose.headings if h.id == "code"), 1)
+    if f'--8<-- "{stem}.py:main"' not in shown:
+        yield start, f'show main unfolded: --8<-- "{stem}.py:main"'
+    if f'--8<-- "{stem}.py"' not in map(str.strip, shown):
+        yield start, f'show the whole file, folded: --8<-- "{stem}.py"'
+    if not any(f"(code/{stem}.py)" in text for text in shown):
+        yield start, f"offer the whole file: [{stem}.py](code/{stem}.py)"
 
 
 def works(prose: Prose, house: House) -> Faults:
@@ -126,4 +144,4 @@ def places(text: str) -> set[str]:
     return set(re.findall(r"(?:\{[^{}\n]*#|\bid=\")([\w-]+)", text))
 
 
-RULES = (front_matter, headings, links, works, axes)
+RULES = (front_matter, headings, links, code, works, axes)
