@@ -17,6 +17,70 @@ from torch import nn
 # --8<-- [end:imports]
 
 
+# --8<-- [start:check]
+def check_shape(
+    name: str,
+    tensor: torch.Tensor,
+    *axes: int | str,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse what is no tensor of this shape; a letter is any size >= 1.
+
+    With `dtype`, numbers of another type are refused too, unless autocast is
+    on and casts them anyway.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(
+            f"{name} must be a tensor, got {type(tensor).__name__}"
+        )
+    fits = tensor.ndim == len(axes) and all(
+        size >= 1 if isinstance(axis, str) else size == axis
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+        return
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a size that is not a whole number from 1 on.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:check-mask]
+def check_mask(mask: torch.Tensor, *axes: int) -> None:
+    """Refuse a mask that is not boolean, or under which the scores would grow.
+
+    It has the last two axes of the scores, or all of them; an axis of size 1
+    holds for the whole axis of the scores.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    pairs = zip(reversed(mask.shape), reversed(axes))
+    fits = mask.ndim in (2, len(axes)) and all(m in (1, n) for m, n in pairs)
+    if mask.dtype != torch.bool or not fits:
+        rule = f"boolean, True = keep, and {tuple(axes[-2:])} or {tuple(axes)}"
+        got = f"{mask.dtype} {tuple(mask.shape)}"
+        raise ValueError(f"mask must be {rule}, got {got}")
+    # --8<-- [end:check-mask]
+
+
 # --8<-- [start:softmax]
 def masked_softmax(scores, mask=None):
     """Softmax over what `mask` keeps (True); zeros where it keeps nothing.
@@ -28,10 +92,7 @@ def masked_softmax(scores, mask=None):
     """
     if mask is None:
         return scores.softmax(-1)
-    if mask.dtype != torch.bool or mask.ndim not in {2, scores.ndim}:
-        rule = f"boolean, True = keep, (T, S) or with {scores.ndim} axes"
-        got = f"{mask.dtype} {tuple(mask.shape)}"
-        raise ValueError(f"mask must be {rule}, got {got}")
+    check_mask(mask, *scores.shape)
     lowest = torch.finfo(scores.dtype).min
     return scores.masked_fill(~mask, lowest).softmax(-1) * mask
     # --8<-- [end:softmax]
@@ -48,8 +109,14 @@ def attention(query, key, value, mask=None):
         mask: (B, T, S)
         -> (B, T, C), (B, T, S)
     """
+    axes = "BATD" if getattr(query, "ndim", 3) == 4 else "BTD"
+    check_shape("query", query, *axes)
+    batch, D, dtype = query.shape[:-2], query.shape[-1], query.dtype
+    check_shape("key", key, *batch, "S", D, dtype=dtype)
+    check_shape("value", value, *key.shape[:-1], "C", dtype=dtype)
     # --8<-- [start:step]
-    scores = query @ key.mT / query.shape[-1] ** 0.5  # (B, T, S)
+    # Divide first: in half precision the products could leave the range.
+    scores = query / D**0.5 @ key.mT  # (B, T, S)
     weights = masked_softmax(scores, mask)  # (B, T, S)
     out = weights @ value  # (B, T, C)
     # --8<-- [end:step]
@@ -63,6 +130,10 @@ class AdditiveAttention(nn.Module):
 
     def __init__(self, query_size: int, key_size: int, hidden_size: int):
         super().__init__()
+        check_size("query_size", query_size)
+        check_size("key_size", key_size)
+        check_size("hidden_size", hidden_size)
+        self.sizes = query_size, key_size
         self.W_q = nn.Linear(query_size, hidden_size, bias=False)
         self.W_k = nn.Linear(key_size, hidden_size, bias=False)
         self.w = nn.Linear(hidden_size, 1, bias=False)
@@ -77,6 +148,10 @@ class AdditiveAttention(nn.Module):
             mask: (B, T, S)
             -> (B, T, C), (B, T, S)
         """
+        dtype, (query_size, key_size) = self.w.weight.dtype, self.sizes
+        check_shape("query", query, "B", "T", query_size, dtype=dtype)
+        check_shape("key", key, query.shape[0], "S", key_size, dtype=dtype)
+        check_shape("value", value, *key.shape[:2], "C", dtype=dtype)
         # --8<-- [start:additive-step]
         q, k = self.W_q(query).unsqueeze(2), self.W_k(key).unsqueeze(1)
         scores = self.w(torch.tanh(q + k)).squeeze(3)  # (B, T, S)
@@ -92,13 +167,20 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, embed_dim: int, num_heads: int):
         super().__init__()
+        check_size("embed_dim", embed_dim)
+        check_size("num_heads", num_heads)
         D, self.num_heads = embed_dim, num_heads
-        if num_heads < 1 or D % num_heads:
+        if D % num_heads:
             raise ValueError(f"num_heads must divide {D}, got {num_heads}")
         self.in_proj_weight = nn.Parameter(torch.empty(3 * D, D))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * D))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * D))
         self.out_proj = nn.Linear(D, D)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw the projections anew; like torch's, out_proj's weight stays."""
         nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.in_proj_bias)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query, key, value, mask=None):
@@ -111,6 +193,10 @@ class MultiHeadAttention(nn.Module):
             mask: (B, A, T, S)
             -> (B, T, D), (B, A, T, S)
         """
+        dtype, D = self.in_proj_weight.dtype, self.in_proj_weight.shape[1]
+        check_shape("query", query, "B", "T", D, dtype=dtype)
+        check_shape("key", key, query.shape[0], "S", D, dtype=dtype)
+        check_shape("value", value, *key.shape, dtype=dtype)
         # --8<-- [start:heads-step]
         W, b = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         x = map(nn.functional.linear, (query, key, value), W, b)

@@ -40,7 +40,7 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes))
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
@@ -67,6 +67,8 @@ class BiLSTM(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.forth = nn.LSTM(input_size, hidden_size, batch_first=True)
         self.back = nn.LSTM(input_size, hidden_size, batch_first=True)
@@ -79,11 +81,16 @@ class BiLSTM(nn.Module):
             state: (2, B, H), (2, B, H)
             -> (B, T, 2H), (2, B, H), (2, B, H)
         """
-        check_shape("x", x, "B", "T", self.input_size)
-        zero = x.new_zeros(2, len(x), self.hidden_size)
-        h, c = (zero, zero) if state is None else state
-        check_shape("h", h, 2, len(x), self.hidden_size)
-        check_shape("c", c, 2, len(x), self.hidden_size)
+        dtype = self.forth.weight_ih_l0.dtype
+        check_shape("x", x, "B", "T", self.input_size, dtype=dtype)
+        B = x.shape[0]
+        zero = x.new_zeros(2, B, self.hidden_size)
+        state = (zero, zero) if state is None else state
+        if len(state) != 2:
+            raise ValueError(f"state must be (h, c), got {len(state)} parts")
+        h, c = state
+        check_shape("h", h, 2, B, self.hidden_size, dtype=dtype)
+        check_shape("c", c, 2, B, self.hidden_size, dtype=dtype)
         # --8<-- [start:step]
         past, last = self.forth(x, (h[:1], c[:1]))  # (B, T, H)
         future, first = self.back(x.flip(1), (h[1:], c[1:]))  # (B, T, H)

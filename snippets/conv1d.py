@@ -41,7 +41,7 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes))
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
@@ -68,14 +68,19 @@ class CausalConv1d(nn.Module):
 
     def __init__(self, in_channels, out_channels, kernel_size, dilation=1):
         super().__init__()
-        if min(kernel_size, dilation) < 1:
-            rule = "kernel_size and dilation must be >= 1"
-            raise ValueError(f"{rule}, got {kernel_size} and {dilation}")
+        check_size("in_channels", in_channels)
+        check_size("out_channels", out_channels)
+        check_size("kernel_size", kernel_size)
+        check_size("dilation", dilation)
         self.in_channels, self.dilation = in_channels, dilation
         shape = (out_channels, in_channels, kernel_size)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(out_channels))
-        bound = (in_channels * kernel_size) ** -0.5
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw weight and bias anew, as nn.Conv1d does."""
+        bound = self.weight[0].numel() ** -0.5
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
@@ -86,7 +91,8 @@ class CausalConv1d(nn.Module):
             x: (B, T, I)
             -> (B, T, C)
         """
-        check_shape("x", x, "B", "T", self.in_channels)
+        dtype = self.weight.dtype
+        check_shape("x", x, "B", "T", self.in_channels, dtype=dtype)
         T, d = x.shape[1], self.dilation
         # --8<-- [start:step]
         W = self.weight.unbind(2)  # (C, I)
@@ -105,6 +111,7 @@ class TCN(nn.Module):
 
     def __init__(self, in_channels, out_channels, kernel_size, levels):
         super().__init__()
+        check_size("levels", levels)
         sizes = [in_channels] + levels * [out_channels]
         self.levels = nn.ModuleList(
             CausalConv1d(before, after, kernel_size, 2**level)

@@ -11,9 +11,53 @@ Licence: MIT, from the book Unrolled · 展开.
 # --8<-- [start:imports]
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid, normalize
 
 # --8<-- [end:imports]
+
+
+# --8<-- [start:check]
+def check_shape(
+    name: str,
+    tensor: torch.Tensor,
+    *axes: int | str,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse what is no tensor of this shape; a letter is any size >= 1.
+
+    With `dtype`, numbers of another type are refused too, unless autocast is
+    on and casts them anyway.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(
+            f"{name} must be a tensor, got {type(tensor).__name__}"
+        )
+    fits = tensor.ndim == len(axes) and all(
+        size >= 1 if isinstance(axis, str) else size == axis
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+        return
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a size that is not a whole number from 1 on.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # --8<-- [end:check]
 
 
 # --8<-- [start:cell]
@@ -22,6 +66,8 @@ class SkipGram(nn.Module):
 
     def __init__(self, num_embeddings: int, embedding_dim: int):
         super().__init__()
+        check_size("num_embeddings", num_embeddings)
+        check_size("embedding_dim", embedding_dim)
         self.word = nn.Embedding(num_embeddings, embedding_dim)
         self.context = nn.Embedding(num_embeddings, embedding_dim)
         nn.init.normal_(self.word.weight, std=embedding_dim**-0.5)
@@ -36,16 +82,16 @@ class SkipGram(nn.Module):
             noise: (B, 5)
             -> (B,)
         """
-        B = len(word)
-        got = [tuple(a.shape) for a in (word, context, noise)]
-        if got[:2] != [(B,)] * 2 or noise.ndim != 2 or len(noise) != B:
-            rule = "word and context must be (B,), noise (B, any)"
-            raise ValueError(f"{rule}, got {got[0]}, {got[1]}, {got[2]}")
+        check_shape("word", word, "B")
+        check_shape("context", context, word.shape[0])
+        check_shape("noise", noise, word.shape[0], "any")
         # --8<-- [start:step]
         v = self.word(word)  # (B, D)
         true = (self.context(context) * v).sum(1)  # (B,)
         false = (self.context(noise) @ v.unsqueeze(2)).squeeze(2)  # (B, 5)
-        loss = -logsigmoid(true) - logsigmoid(-false).sum(1)  # (B,)
+        real = nn.functional.logsigmoid(true)  # (B,)
+        fake = nn.functional.logsigmoid(-false).sum(1)  # (B,)
+        loss = -real - fake
         # --8<-- [end:step]
         return loss
         # --8<-- [end:cell]
@@ -53,7 +99,12 @@ class SkipGram(nn.Module):
 
 # --8<-- [start:neighbours]
 def neighbours(sentences, window: int):
-    """Each word, and each of its neighbours at most `window` places away."""
+    """Each word, and each of its neighbours at most `window` places away.
+
+    `sentences` is (B, T); both results are as long as there are pairs.
+    """
+    check_size("window", window)
+    check_shape("sentences", sentences, "B", "T")
     place = torch.arange(sentences.shape[1], device=sentences.device)
     distance = (place - place.unsqueeze(1)).abs()  # (T, T)
     near = (distance > 0) & (distance <= window)
@@ -70,6 +121,9 @@ def noise_shares(counts, power: float = 0.75):
         counts: (V,)
         -> (V,)
     """
+    check_shape("counts", counts, "V")
+    if (counts < 0).any() or not counts.sum() > 0:
+        raise ValueError("counts must be >= 0, and one of them > 0")
     raised = counts.double() ** power
     return raised / raised.sum()
     # --8<-- [end:noise]
@@ -86,8 +140,15 @@ def analogy(vectors, a, b, c, exclude: bool = True):
         c: (B,)
         -> (B,)
     """
-    unit = normalize(vectors)
+    check_shape("vectors", vectors, "V", "D")
+    for name, ids in (("a", a), ("b", b), ("c", c)):
+        check_shape(name, ids, "B")
+        if ids.min() < 0 or ids.max() >= vectors.shape[0]:
+            raise ValueError(f"{name} must hold numbers of rows, got {ids}")
+    unit = nn.functional.normalize(vectors)
     scores = (unit[c] - unit[a] + unit[b]) @ unit.T  # (B, V)
+    # A row of zeros points nowhere: its cosine, 0, would beat a negative one.
+    scores = scores.masked_fill((vectors == 0).all(1), -torch.inf)
     if exclude:
         asked = torch.stack((a, b, c), 1)  # (B, 3)
         scores = scores.scatter(1, asked, float("-inf"))

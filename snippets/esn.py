@@ -38,7 +38,7 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes))
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
@@ -60,13 +60,18 @@ def check_size(name: str, size: int) -> None:
 
 
 # --8<-- [start:cell]
-class EchoState(nn.Module):
-    """A reservoir of float64 buffers; `fit` solves for the readout."""
+class Reservoir(nn.Module):
+    """Leaky tanh units with weights drawn once; buffers in float64."""
 
     def __init__(
         self, input_size, reservoir_size, radius=0.9, leak=1.0, scale=1.0
     ):
         super().__init__()
+        check_size("input_size", input_size)
+        check_size("reservoir_size", reservoir_size)
+        if not 0 < leak <= 1 or not radius >= 0:
+            rule = "leak must be in (0, 1] and radius >= 0"
+            raise ValueError(f"{rule}, got {leak} and {radius}")
         self.input_size, self.reservoir_size = input_size, reservoir_size
         self.leak, sizes = leak, (input_size, 1, reservoir_size)
         W_ih, b, W_hh = (
@@ -77,7 +82,6 @@ class EchoState(nn.Module):
         self.register_buffer("W_ih", scale * W_ih)  # (R, I)
         self.register_buffer("b", scale * 0.5 * b.squeeze(1))  # (R)
         self.register_buffer("W_hh", W_hh)  # (R, R)
-        self.register_buffer("W_o", None)  # (R+I+1, C)
 
     def forward(self, x, h=None):
         """Run over time; `h` is the state before the first step, 0 if None.
@@ -87,9 +91,10 @@ class EchoState(nn.Module):
             h: (B, R)
             -> (B, T, R), (B, R)
         """
-        check_shape("x", x, "B", "T", self.input_size)
-        h = x.new_zeros(len(x), self.reservoir_size) if h is None else h
-        check_shape("h", h, len(x), self.reservoir_size)
+        check_shape("x", x, "B", "T", self.input_size, dtype=self.b.dtype)
+        B = x.shape[0]
+        h = x.new_zeros(B, self.reservoir_size) if h is None else h
+        check_shape("h", h, B, self.reservoir_size, dtype=self.b.dtype)
         out, a = [], self.leak
         for zx in nn.functional.linear(x, self.W_ih, self.b).unbind(1):
             # --8<-- [start:step]
@@ -100,7 +105,27 @@ class EchoState(nn.Module):
         return torch.stack(out, 1), h
         # --8<-- [end:cell]
 
-    # --8<-- [start:fit]
+
+# --8<-- [start:fit]
+def features(out, x):
+    """What the readout sees: the states, the input, and a one."""
+    return nn.functional.pad(torch.cat((out, x), 2), (0, 1), value=1.0)
+
+
+class EchoState(Reservoir):
+    """A reservoir and a linear readout W_o, (R+I+1, C), that `fit` solves."""
+
+    def __init__(
+        self, input_size, reservoir_size, radius=0.9, leak=1.0, scale=1.0
+    ):
+        super().__init__(input_size, reservoir_size, radius, leak, scale)
+        self.register_buffer("W_o", None)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        if (W_o := state_dict.get(prefix + "W_o")) is not None:
+            self.W_o = W_o.to(self.b)  # only a fit knows its width
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def fit(self, x, y, washout: int = 0):
         """All the training there is; the first steps do not count.
 
@@ -109,10 +134,15 @@ class EchoState(nn.Module):
             y: (B, T, C)
             -> (B, T, C)
         """
+        A = features(self(x)[0], x)  # (B, T, R+I+1)
+        check_shape("y", y, *x.shape[:2], "C", dtype=x.dtype)
+        if not (x.isfinite().all() and y.isfinite().all()):
+            raise ValueError("x and y must be finite, got a NaN or infinity")
         if not 0 <= washout < x.shape[1]:
             raise ValueError(f"washout must be 0 to T - 1, got {washout}")
         # --8<-- [start:fit-step]
-        A = features(self(x)[0], x)  # (B, T, R+I+1)
+        # By singular values (gelsd): states that nearly repeat each other are
+        # too much for CUDA's solver, and torch's default is not repeatable.
         pair = (seen[:, washout:].flatten(0, 1).cpu() for seen in (A, y))
         self.W_o = torch.linalg.lstsq(*pair, driver="gelsd").solution.to(A)
         # --8<-- [end:fit-step]
@@ -121,11 +151,6 @@ class EchoState(nn.Module):
 
 
 # --8<-- [start:free]
-def features(out, x):
-    """What the readout sees: the states, the input, and a one."""
-    return nn.functional.pad(torch.cat((out, x), 2), (0, 1), value=1.0)
-
-
 def free_run(model: EchoState, x, steps: int):
     """Listen to x, then go on for T steps, each answer the next input.
 
@@ -133,12 +158,18 @@ def free_run(model: EchoState, x, steps: int):
         x: (B, S, I)
         -> (B, T, I)
     """
+    if model.W_o is None:
+        raise ValueError("fit first: the model has no readout yet")
+    check_shape("W_o", model.W_o, "R+I+1", model.input_size)
+    if steps < 0:
+        raise ValueError(f"steps must be >= 0, got {steps}")
     out, h = model(x)
-    answers = [y := (features(out, x) @ model.W_o)[:, -1:]]  # (B, 1, I)
-    for _ in range(steps - 1):
-        out, h = model(y, h)
-        y = features(out, y) @ model.W_o
-        answers.append(y)
+    last, answers = x[:, -1:], [x[:, :0]]  # (B, 1, I)
+    for step in range(steps):
+        if step:
+            out, h = model(last, h)
+        last = features(out[:, -1:], last) @ model.W_o  # (B, 1, I)
+        answers.append(last)
     return torch.cat(answers, 1)
     # --8<-- [end:free]
 
@@ -150,13 +181,19 @@ def mackey_glass(batch_size: int, steps: int, generator: torch.Generator):
     Shape:
         -> (B, T, 1)
     """
+    fine = 10  # Euler steps of 0.1 in one step of the series
+    delay, dropped = (
+        17 * fine,
+        500 * fine,
+    )  # the first 500 steps are thrown away
     start = torch.rand(batch_size, generator=generator, dtype=torch.float64)
-    past = [1.1 + 0.2 * start] * 171
-    for i in range(10 * (steps + 499)):
+    past = [1.1 + 0.2 * start] * (delay + 1)
+    for i in range(dropped + fine * (steps - 1)):
         late, now = past[i], past[-1]
         slope = 0.2 * late / (1 + late**10) - 0.1 * now
         past.append(now + 0.1 * slope)  # eq. 23
-    return torch.tanh(torch.stack(past[5170::10], 1) - 1).unsqueeze(2)
+    kept = past[delay + dropped :: fine]
+    return torch.tanh(torch.stack(kept, 1) - 1).unsqueeze(2)
 
 
 def nrmse(guess, truth):
@@ -171,6 +208,9 @@ def nrmse(guess, truth):
 def main(steps: int = 5, seed: int = 0, device=None) -> list[float]:
     """Solve for `steps` reservoirs; returns each one's error 84 steps ahead."""
     device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    if torch.device(device).type == "mps":
+        print("MPS has no float64, so this runs on the CPU")
+        device = "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     series = mackey_glass(1, 3001, generator).to(device)

@@ -37,7 +37,7 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes))
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
@@ -64,6 +64,8 @@ class GatedMemory(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.W_z = nn.Linear(input_size, hidden_size)
         self.W_n = nn.Linear(input_size, hidden_size)
@@ -76,9 +78,11 @@ class GatedMemory(nn.Module):
             h: (B, H)
             -> (B, T, H), (B, H)
         """
-        check_shape("x", x, "B", "T", self.input_size)
-        h = x.new_zeros(len(x), self.hidden_size) if h is None else h
-        check_shape("h", h, len(x), self.hidden_size)
+        dtype = self.W_z.weight.dtype
+        check_shape("x", x, "B", "T", self.input_size, dtype=dtype)
+        B = x.shape[0]
+        h = x.new_zeros(B, self.hidden_size) if h is None else h
+        check_shape("h", h, B, self.hidden_size, dtype=dtype)
         out = []
         for a, n in zip(self.W_z(x).unbind(1), self.W_n(x).unbind(1)):
             # --8<-- [start:step]
@@ -98,12 +102,14 @@ def gate_weights(a):
         a: (B, T, H)
         -> (B, T, S, H)
     """
+    check_shape("a", a, "B", "T", "H")
+    T = a.shape[1]
     # --8<-- [start:weights-step]
     kept = nn.functional.logsigmoid(a).cumsum(1)  # (B, T, H)
     e = nn.functional.logsigmoid(-a) - kept
     e = nn.functional.pad(e, (0, 0, 1, 0))  # (B, S, H)
-    past = torch.ones_like(kept @ e.mT).tril(1).bool()  # (B, T, S)
-    scores = e.unsqueeze(1).masked_fill(~past.unsqueeze(3), -torch.inf)
+    past = torch.ones(T, T + 1, device=a.device).tril(1) > 0  # (T, S)
+    scores = e.unsqueeze(1).masked_fill(~past.unsqueeze(2), -torch.inf)
     return scores.softmax(2)  # (B, T, S, H)
     # --8<-- [end:weights-step]
     # --8<-- [end:weights]
@@ -118,7 +124,15 @@ def gru_as_attention(gru: nn.GRU, x, h=None):
         h: (B, H)
         -> (B, T, H), (B, T, S, H)
     """
-    h = x.new_zeros(len(x), gru.hidden_size) if h is None else h
+    if not isinstance(gru, nn.GRU) or not gru.batch_first:
+        raise ValueError(f"gru must be a batch-first nn.GRU, got {gru}")
+    if gru.num_layers > 1 or gru.bidirectional or not gru.bias:
+        raise ValueError(f"gru must be one layer, one way, biased, got {gru}")
+    dtype = gru.weight_ih_l0.dtype
+    check_shape("x", x, "B", "T", gru.input_size, dtype=dtype)
+    B = x.shape[0]
+    h = x.new_zeros(B, gru.hidden_size) if h is None else h
+    check_shape("h", h, B, gru.hidden_size, dtype=dtype)
     before = torch.cat((h.unsqueeze(1), gru(x, h[None])[0][:, :-1]), 1)
     zx = nn.functional.linear(x, gru.weight_ih_l0, gru.bias_ih_l0)  # (B, T, 3H)
     zh = nn.functional.linear(before, gru.weight_hh_l0, gru.bias_hh_l0)
@@ -142,6 +156,9 @@ def squeeze_excitation(x, W_1, W_2):
         W_2: (C, H)
         -> (B, T, C), (B, C)
     """
+    check_shape("x", x, "B", "T", "C")
+    check_shape("W_1", W_1, "H", x.shape[2], dtype=x.dtype)
+    check_shape("W_2", W_2, x.shape[2], W_1.shape[0], dtype=x.dtype)
     # --8<-- [start:se-step]
     narrow = torch.relu(x.mean(1) @ W_1.T)  # (B, H)
     gate = torch.sigmoid(narrow @ W_2.T)  # (B, C)

@@ -1,6 +1,10 @@
 """Graph neural networks: nodes exchange messages along edges, in no order.
 
-Source: Gilmer et al. 2017 (arXiv 1704.01212), GCN 1609.02907, GAT 1710.10903.
+Source: Gilmer, Schoenholz, Riley, Vinyals & Dahl 2017, "Neural Message
+    Passing for Quantum Chemistry" (arXiv 1704.01212); Kipf & Welling 2017,
+    "Semi-Supervised Classification with Graph Convolutional Networks" (arXiv
+    1609.02907): GCN; Veličković et al. 2018, "Graph Attention Networks"
+    (arXiv 1710.10903): GAT.
 Axes: N nodes, E edges, F node features, C channels, A heads, D model width.
 Run: python gnn.py
 Licence: MIT, from the book Unrolled · 展开.
@@ -13,14 +17,77 @@ from torch import nn
 # --8<-- [end:imports]
 
 
+# --8<-- [start:check]
+def check_shape(
+    name: str,
+    tensor: torch.Tensor,
+    *axes: int | str,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse what is no tensor of this shape; a letter is any size >= 1.
+
+    With `dtype`, numbers of another type are refused too, unless autocast is
+    on and casts them anyway.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(
+            f"{name} must be a tensor, got {type(tensor).__name__}"
+        )
+    fits = tensor.ndim == len(axes) and all(
+        size >= 1 if isinstance(axis, str) else size == axis
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+        return
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a size that is not a whole number from 1 on.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # --8<-- [end:check]
+
+
 # --8<-- [start:collect]
 def ends(x, edge_index, loops: bool = False):
-    """Where edges start and end; with `loops` a node hears itself, once."""
-    if x.ndim != 2 or edge_index.ndim != 2 or len(edge_index) != 2:
-        got = f"{tuple(x.shape)} and {tuple(edge_index.shape)}"
-        raise ValueError(f"x must be (N, F), edge_index (2, E), got {got}")
+    """Where edges start and end; with `loops` a node hears itself, once.
+
+    Shape:
+        x: (N, F)
+        edge_index: (2, E)
+        -> (2, E)
+
+    Raises:
+        ValueError: edge_index is no table of node numbers, 0 to N - 1.
+    """
+    check_shape("x", x, "N", "F")
+    N = x.shape[0]
+    if isinstance(edge_index, torch.Tensor) and edge_index.shape == (2, 0):
+        edge_index = (
+            edge_index.long()
+        )  # no edges: torch.tensor([[], []]) is float
+    else:
+        check_shape("edge_index", edge_index, 2, "E", dtype=torch.int64)
+        traced = torch.compiler.is_compiling()  # then there are no values yet
+        if not traced and (edge_index.min() < 0 or edge_index.max() >= N):
+            rule = f"edge_index must hold numbers of nodes, 0 to {N - 1}"
+            raise ValueError(f"{rule}, got {edge_index.tolist()}")
     if loops:
-        own = torch.arange(len(x), device=x.device).expand(2, -1)  # (2, N)
+        own = torch.arange(N, device=x.device).expand(2, -1)  # (2, N)
         edges = edge_index[:, edge_index[0] != edge_index[1]]
         edge_index = torch.cat((edges, own), 1)
     return edge_index
@@ -39,6 +106,8 @@ class MessagePassing(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
+        check_size("in_channels", in_channels)
+        check_size("out_channels", out_channels)
         self.message = nn.Linear(2 * in_channels, out_channels)
         self.update = nn.Linear(in_channels + out_channels, out_channels)
 
@@ -53,7 +122,8 @@ class MessagePassing(nn.Module):
         # --8<-- [start:step]
         source, target = ends(x, edge_index)  # (E)
         pairs = torch.cat((x[target], x[source]), 1)  # (E, 2F)
-        m = collect(torch.relu(self.message(pairs)), target, len(x))  # (N, C)
+        m = torch.relu(self.message(pairs))  # (E, C)
+        m = collect(m, target, x.shape[0])  # (N, C)
         return self.update(torch.cat((x, m), 1))  # (N, C)
         # --8<-- [end:step]
         # --8<-- [end:cell]
@@ -65,9 +135,16 @@ class GCNLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
+        check_size("in_channels", in_channels)
+        check_size("out_channels", out_channels)
         self.lin = nn.Linear(in_channels, out_channels, bias=False)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw the weight anew; the bias starts at zero."""
         nn.init.xavier_uniform_(self.lin.weight)
+        nn.init.zeros_(self.bias)
 
     def forward(self, x, edge_index):
         """Mix every node with its neighbours, by degrees.
@@ -79,9 +156,12 @@ class GCNLayer(nn.Module):
         """
         # --8<-- [start:gcn-step]
         source, target = ends(x, edge_index, loops=True)  # (E)
-        d = collect(torch.ones_like(x[target, :1]), target, len(x))  # (N, 1)
-        share = (d[source] * d[target]) ** -0.5  # (E, 1)
-        return collect(share * self.lin(x)[source], target, len(x)) + self.bias
+        N, one = x.shape[0], torch.ones_like(x[target, :1])  # (E, 1)
+        d = collect(one, target, N)  # (N, 1)
+        # Two roots, not the root of a product: that may leave half precision.
+        share = d[source] ** -0.5 * d[target] ** -0.5  # (E, 1)
+        messages = share * self.lin(x)[source]  # (E, C)
+        return collect(messages, target, N) + self.bias
         # --8<-- [end:gcn-step]
         # --8<-- [end:gcn]
 
@@ -101,6 +181,9 @@ class GATLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, heads: int = 1):
         super().__init__()
+        check_size("in_channels", in_channels)
+        check_size("out_channels", out_channels)
+        check_size("heads", heads)
         self.lin = nn.Linear(in_channels, heads * out_channels, bias=False)
         self.att_src = nn.Parameter(torch.randn(1, heads, out_channels))
         self.att_dst = nn.Parameter(torch.randn(1, heads, out_channels))
@@ -119,8 +202,8 @@ class GATLayer(nn.Module):
         v = self.lin(x).unflatten(1, self.att_src.shape[1:])  # (N, A, C)
         told, asked = (v * self.att_src).sum(2), (v * self.att_dst).sum(2)
         scores = nn.functional.leaky_relu(told[source] + asked[target], 0.2)
-        weights = edge_softmax(scores, target, len(x)).unsqueeze(2)
-        out = collect(weights * v[source], target, len(x))  # (N, A, C)
+        weights = edge_softmax(scores, target, x.shape[0]).unsqueeze(2)
+        out = collect(weights * v[source], target, x.shape[0])  # (N, A, C)
         return out.flatten(1) + self.bias  # (N, D)
         # --8<-- [end:gat-step]
         # --8<-- [end:gat]
@@ -128,13 +211,46 @@ class GATLayer(nn.Module):
 
 # --8<-- [start:data]
 def karate_club():
-    """Zachary 1977: who met whom (2, 156), who left with the officers (34)."""
-    met = "/0/01/012/0/0/045/0123/02/2/045/0/03/0123///56/01//01//01////"
-    met += "NO//2NO/2/NQ/18/0OPS/28EFIKMNTUV/89DEFIJKMNQRSTUVW"
-    rows = enumerate(met.split("/"))
-    pairs = torch.tensor([(int(j, 36), i) for i, row in rows for j in row]).T
-    club = [*map(int, "0000000001000011001010111111111111")]
-    return torch.cat((pairs, pairs.flip(0)), 1), torch.tensor(club)
+    """Zachary 1977, "An Information Flow Model for Conflict": 34 members.
+
+    Edges in both directions, and who left with the officers (1) in the end.
+
+    Shape:
+        -> (2, 156), (34,)
+    """
+    # Whom each member met, of those with a smaller number.
+    met = {
+        1: (0,),
+        2: (0, 1),
+        3: (0, 1, 2),
+        4: (0,),
+        5: (0,),
+        6: (0, 4, 5),
+        7: (0, 1, 2, 3),
+        8: (0, 2),
+        9: (2,),
+        10: (0, 4, 5),
+        11: (0,),
+        12: (0, 3),
+        13: (0, 1, 2, 3),
+        16: (5, 6),
+        17: (0, 1),
+        19: (0, 1),
+        21: (0, 1),
+        25: (23, 24),
+        27: (2, 23, 24),
+        28: (2,),
+        29: (23, 26),
+        30: (1, 8),
+        31: (0, 24, 25, 28),
+        32: (2, 8, 14, 15, 18, 20, 22, 23, 29, 30, 31),
+        33: (8, 9, 13, 14, 15, 18, 19, 20, 22, 23, 26, 27, 28, 29, 30, 31, 32),
+    }
+    pairs = [(j, i) for i, others in met.items() for j in others]  # 78
+    there = torch.tensor(pairs).T  # (2, 78)
+    stayed = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 16, 17, 19, 21}
+    club = torch.tensor([int(i not in stayed) for i in range(34)])
+    return torch.cat((there, there.flip(0)), 1), club
     # --8<-- [end:data]
 
 

@@ -41,7 +41,7 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes))
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
@@ -78,11 +78,11 @@ def bptt(gradient, slopes, past, W, window=None):
     """
     check_shape("slopes", slopes, "B", "T", "H")
     B, T, H = slopes.shape
-    check_shape("gradient", gradient, B, H)
-    check_shape("past", past, B, T, H)
-    check_shape("W", W, H, H)
-    if window is not None and window < 1:
-        raise ValueError(f"window must be >= 1, got {window}")
+    check_shape("gradient", gradient, B, H, dtype=slopes.dtype)
+    check_shape("past", past, B, T, H, dtype=slopes.dtype)
+    check_shape("W", W, H, H, dtype=slopes.dtype)
+    if window is not None:
+        check_size("window", window)
     backwards = [*zip(slopes.unbind(1), past.unbind(1))][::-1]
     terms = []
     for slope, h in backwards[:window]:
@@ -111,36 +111,63 @@ def jacobian_gain(y, states):
 
 # --8<-- [start:truncate]
 def in_windows(rnn, x, window, h=None):
-    """Run over x; the state goes on for ever, the gradient for a window."""
+    """Run over x; the state goes on for ever, the gradient for a window.
+
+    `rnn` is batch first: a model of this book, or torch's RNN, LSTM or GRU with
+    batch_first=True. `h` is its state, 0 if None.
+    """
+    check_size("window", window)
+    check_shape("x", x, "B", "T", "I")
+    if not getattr(rnn, "batch_first", True):
+        raise ValueError(
+            "rnn must have batch_first=True, got batch_first=False"
+        )
     outs = []
     for part in x.split(window, 1):
         out, h = rnn(part, h)
         outs.append(out)
-        h = h.detach()
+        # An LSTM's state is a pair, (h, c).
+        h = tuple(s.detach() for s in h) if isinstance(h, tuple) else h.detach()
     return torch.cat(outs, 1), h
     # --8<-- [end:truncate]
 
 
 # --8<-- [start:clip]
 def clip_by_norm(gradients, limit):
-    """Shorten all gradients by one factor, so that their joint norm fits."""
+    """Shorten all gradients by one factor, so that their joint norm fits.
+
+    A parameter that no loss has reached has the gradient None, and keeps it.
+    """
     if not limit > 0:
         raise ValueError(f"limit must be > 0, got {limit}")
-    norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
-    return [g * (limit / norm).clamp(max=1) for g in gradients]
+    gradients = list(gradients)  # a generator could be read only once
+    squares = [
+        # Half precision ends at 65504: the square of 300 is beyond it.
+        g.to(torch.promote_types(g.dtype, torch.float32)).square().sum()
+        for g in gradients
+        if g is not None
+    ]
+    if not squares:
+        return gradients
+    factor = (limit / torch.stack(squares).sum().sqrt()).clamp(max=1)
+    return [None if g is None else g * factor for g in gradients]
 
 
 def clip_by_value(gradients, limit):
     """Cut every number to [-limit, limit], each for itself."""
     if not limit > 0:
         raise ValueError(f"limit must be > 0, got {limit}")
-    return [g.clamp(-limit, limit) for g in gradients]
+    return [None if g is None else g.clamp(-limit, limit) for g in gradients]
     # --8<-- [end:clip]
 
 
 # --8<-- [start:gate]
 def time_constant(bias: float) -> float:
-    """Steps until a gate of this bias has let all but 1/e leak away."""
+    """Time constant of a gate, in steps: 1 / (1 - sigmoid(bias)).
+
+    After so many steps about 1/e is left if the bias is large, and less if it
+    is small: at bias 0 these are 2 steps, and a quarter is left.
+    """
     return 1 + math.exp(bias)
 
 

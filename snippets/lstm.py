@@ -39,7 +39,7 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes))
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")

@@ -39,7 +39,7 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes))
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
@@ -68,8 +68,10 @@ class WindowMLP(nn.Module):
         self, window: int, input_size: int, hidden_size: int, output_size: int
     ):
         super().__init__()
-        if window < 1:
-            raise ValueError(f"window must be at least 1, got {window}")
+        check_size("window", window)
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
+        check_size("output_size", output_size)
         self.window, self.input_size = window, input_size
         self.hidden = nn.Linear(window * input_size, hidden_size)
         self.output = nn.Linear(hidden_size, output_size)
@@ -81,7 +83,8 @@ class WindowMLP(nn.Module):
             x: (B, T, I)
             -> (B, C)
         """
-        check_shape("x", x, "B", self.window, self.input_size)
+        dtype = self.hidden.weight.dtype
+        check_shape("x", x, "B", self.window, self.input_size, dtype=dtype)
         # --8<-- [start:step]
         block = x.flatten(1)  # (B, T * I)
         h = torch.relu(self.hidden(block))  # (B, H)
@@ -99,7 +102,8 @@ def slide(model: WindowMLP, x: torch.Tensor) -> torch.Tensor:
         x: (B, T, I)
         -> (B, T, C)
     """
-    check_shape("x", x, "B", "T", model.input_size)
+    dtype = model.hidden.weight.dtype
+    check_shape("x", x, "B", "T", model.input_size, dtype=dtype)
     K = model.window
     padded = nn.functional.pad(x, (0, 0, K - 1, 0))  # (B, T + K - 1, I)
     # --8<-- [start:slide-step]

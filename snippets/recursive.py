@@ -17,10 +17,56 @@ from torch import nn
 # --8<-- [end:imports]
 
 
+# --8<-- [start:check]
+def check_shape(
+    name: str,
+    tensor: torch.Tensor,
+    *axes: int | str,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse what is no tensor of this shape; a letter is any size >= 1.
+
+    With `dtype`, numbers of another type are refused too, unless autocast is
+    on and casts them anyway.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(
+            f"{name} must be a tensor, got {type(tensor).__name__}"
+        )
+    fits = tensor.ndim == len(axes) and all(
+        size >= 1 if isinstance(axis, str) else size == axis
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+        return
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a size that is not a whole number from 1 on.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # --8<-- [end:check]
+
+
 # --8<-- [start:height]
 def by_height(children, N: int) -> list[torch.Tensor]:
     """Group N nodes by height; row n of children (N, E) is n's, -1 none."""
-    if len(children) != N or (children < -1).any() or (children >= N).any():
+    check_shape("children", children, N, "E", dtype=torch.int64)
+    if (children < -1).any() or (children >= N).any():
         rule = f"children must be ({N}, E), each -1 or the number of a node"
         raise ValueError(f"{rule}, got {children.tolist()}")
     done = torch.arange(N + 1, device=children.device) == N  # (N + 1,)
@@ -41,6 +87,9 @@ class RecursiveNet(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
+        self.input_size = input_size
         self.W = nn.Linear(input_size, hidden_size, bias=False)
         self.U = nn.Linear(2 * hidden_size, hidden_size)
 
@@ -52,9 +101,12 @@ class RecursiveNet(nn.Module):
             children: (N, 2)
             -> (N, H)
         """
+        dtype = self.W.weight.dtype
+        check_shape("x", x, "N", self.input_size, dtype=dtype)
+        check_shape("children", children, x.shape[0], 2)
         zx = self.W(x)  # (N, H)
         h = torch.cat((zx, torch.zeros_like(zx[:1])))  # (N + 1, H)
-        for now in by_height(children, len(x))[1:]:
+        for now in by_height(children, x.shape[0])[1:]:
             # --8<-- [start:step]
             h[now] = torch.tanh(zx[now] + self.U(h[children[now]].flatten(1)))
             # --8<-- [end:step]
@@ -68,6 +120,9 @@ class TreeLSTM(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int, slots: int = 2):
         super().__init__()
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
+        self.input_size = input_size
         self.W = nn.Linear(input_size, 3 * hidden_size)
         self.W_f = nn.Linear(input_size, hidden_size)
         self.U = nn.Linear(slots * hidden_size, 3 * hidden_size, bias=False)
@@ -84,16 +139,21 @@ class TreeLSTM(nn.Module):
             children: (N, 2)
             -> (N, H), (N, H)
         """
+        dtype = self.W.weight.dtype
+        check_shape("x", x, "N", self.input_size, dtype=dtype)
+        N = x.shape[0]
         zx, zx_f = self.W(x), self.W_f(x).unsqueeze(1)  # (N, 3H), (N, 1, H)
-        h, c = (zx.new_zeros(len(x) + 1, zx_f.shape[2]) for _ in range(2))
-        for now in by_height(children, len(x)):
+        h, c = (zx.new_zeros(N + 1, zx_f.shape[2]) for _ in range(2))
+        for now in by_height(children, N):
             # --8<-- [start:lstm-step]
             zh, zh_f = self._below(h[children[now]])  # (N, 3H), (N, E, H)
             a_i, a_z, a_o = (zx[now] + zh).chunk(3, 1)
             z_f = torch.sigmoid(zx_f[now] + zh_f)  # (N, E, H)
             kept = (z_f * c[children[now]]).sum(1)  # (N, H)
-            c[now] = torch.sigmoid(a_i) * torch.tanh(a_z) + kept
-            h[now] = torch.sigmoid(a_o) * torch.tanh(c[now])
+            new = torch.sigmoid(a_i) * torch.tanh(a_z) + kept
+            # Autocast sums in float32: back to the type that c is kept in.
+            c[now] = new.to(c.dtype)
+            h[now] = (torch.sigmoid(a_o) * torch.tanh(new)).to(h.dtype)
             # --8<-- [end:lstm-step]
         return h[:-1], c[:-1]
 
@@ -140,23 +200,29 @@ def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
     device = device or torch.accelerator.current_accelerator(True) or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = nn.ModuleList([RecursiveNet(5, 32), nn.Linear(32, 2)]).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    net, readout = RecursiveNet(5, 32).to(device), nn.Linear(32, 2).to(device)
+    parameters = [*net.parameters(), *readout.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
     losses = []
-    for step in range(steps + 1):
-        size, depth = (64, 1 + step % 4) if step < steps else (200, 10)
-        forest = (a.to(device) for a in expressions(size, depth, generator))
+
+    def answer(trees, depth):
+        forest = (a.to(device) for a in expressions(trees, depth, generator))
         roots, symbols, children, values = forest
-        h = model[0](nn.functional.one_hot(symbols, 5).float(), children)
-        logits, y = model[1](h[roots]), values[roots]
+        h = net(nn.functional.one_hot(symbols, 5).float(), children)
+        return readout(h[roots]), values[roots]  # (B, 2), (B,)
+
+    for step in range(steps):
+        logits, y = answer(64, 1 + step % 4)
         loss = nn.functional.cross_entropy(logits, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+    with torch.no_grad():
+        logits, y = answer(200, 10)
     accuracy = (logits.argmax(1) == y).float().mean().item()
-    print(f"loss {losses[-2]:.4f}, accuracy at depth 10 {accuracy:.3f}")
-    return losses[:-1]
+    print(f"loss {losses[-1]:.4f}, accuracy at depth 10 {accuracy:.3f}")
+    return losses
     # --8<-- [end:main]
 
 

@@ -1,6 +1,9 @@
 """Sequence to sequence: read one sequence to its end, then write another.
 
-Source: Sutskever et al. 2014 (arXiv 1409.3215); Cho et al. 2014 (1406.1078).
+Source: Sutskever, Vinyals & Le 2014, "Sequence to Sequence Learning with
+    Neural Networks" (arXiv 1409.3215); Cho et al. 2014, "Learning Phrase
+    Representations using RNN Encoder-Decoder for Statistical Machine
+    Translation" (arXiv 1406.1078): the context at every step of the decoder.
 Axes: B batch, T time, S source time, V vocabulary, H hidden.
 Run: python seq2seq.py
 Licence: MIT, from the book Unrolled · 展开.
@@ -10,9 +13,53 @@ Licence: MIT, from the book Unrolled · 展开.
 import torch
 from torch import nn
 
+END = 10  # the token after the digits 0 to 9: it ends a target, and starts it
 # --8<-- [end:imports]
 
-END = 10
+
+# --8<-- [start:check]
+def check_shape(
+    name: str,
+    tensor: torch.Tensor,
+    *axes: int | str,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse what is no tensor of this shape; a letter is any size >= 1.
+
+    With `dtype`, numbers of another type are refused too, unless autocast is
+    on and casts them anyway.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(
+            f"{name} must be a tensor, got {type(tensor).__name__}"
+        )
+    fits = tensor.ndim == len(axes) and all(
+        size >= 1 if isinstance(axis, str) else size == axis
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+        return
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a size that is not a whole number from 1 on.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # --8<-- [end:check]
 
 
 # --8<-- [start:encoder]
@@ -21,6 +68,9 @@ class Encoder(nn.Module):
 
     def __init__(self, vocab_size: int, embed_size: int, hidden_size: int):
         super().__init__()
+        check_size("vocab_size", vocab_size)
+        check_size("embed_size", embed_size)
+        check_size("hidden_size", hidden_size)
         self.embed = nn.Embedding(vocab_size, embed_size)
         self.gru = nn.GRU(embed_size, hidden_size, batch_first=True)
 
@@ -32,14 +82,14 @@ class Encoder(nn.Module):
             mask: (B, S)
             -> (B, S, H), (B, H)
         """
-        if mask.ndim != 2 or mask.shape != source.shape:
-            got = f"{tuple(source.shape)} and {tuple(mask.shape)}"
-            raise ValueError(f"source and mask must be (B, S), got {got}")
+        check_shape("source", source, "B", "S")
+        check_shape("mask", mask, *source.shape, dtype=torch.bool)
         if mask.sum(1).min() < 1 or (mask[:, 1:] > mask[:, :-1]).any():
             raise ValueError("mask must keep a beginning of every source")
         # --8<-- [start:encoder-step]
         out, _ = self.gru(self.embed(source))  # (B, S, H)
-        return out, out[torch.arange(len(out)), mask.sum(1) - 1]
+        rows = torch.arange(out.shape[0], device=out.device)
+        return out, out[rows, mask.sum(1) - 1]
         # --8<-- [end:encoder-step]
         # --8<-- [end:encoder]
 
@@ -50,6 +100,9 @@ class Decoder(nn.Module):
 
     def __init__(self, vocab_size: int, embed_size: int, hidden_size: int):
         super().__init__()
+        check_size("vocab_size", vocab_size)
+        check_size("embed_size", embed_size)
+        check_size("hidden_size", hidden_size)
         self.embed = nn.Embedding(vocab_size, embed_size)
         both = embed_size + hidden_size
         self.gru = nn.GRU(both, hidden_size, batch_first=True)
@@ -64,11 +117,12 @@ class Decoder(nn.Module):
             h: (B, H)
             -> (B, T, V), (B, H)
         """
+        check_shape("previous", previous, "B", "T")
+        B, H = previous.shape[0], self.gru.hidden_size
+        dtype = self.readout.weight.dtype
+        check_shape("context", context, B, H, dtype=dtype)
         h = context if h is None else h
-        want = (len(previous), self.gru.hidden_size)
-        if previous.ndim != 2 or context.shape != want or h.shape != want:
-            got = [tuple(a.shape) for a in (previous, context, h)]
-            raise ValueError(f"want (B, T), {want}, {want}, got {got}")
+        check_shape("h", h, B, H, dtype=dtype)
         # --8<-- [start:step]
         c = context.unsqueeze(1).expand(-1, previous.shape[1], -1)  # (B, T, H)
         x = torch.cat((self.embed(previous), c), 2)
@@ -88,9 +142,11 @@ def masked_cross_entropy(scores, target, mask):
         mask: (B, T)
         -> ()
     """
-    if mask.dtype != torch.bool or mask.shape != target.shape:
-        got = f"{mask.dtype} {tuple(mask.shape)}"
-        raise ValueError(f"mask must be boolean (B, T), got {got}")
+    check_shape("target", target, "B", "T")
+    check_shape("scores", scores, *target.shape, "V")
+    check_shape("mask", mask, *target.shape, dtype=torch.bool)
+    if not mask.any():
+        raise ValueError("mask must keep at least one token, got none")
     return nn.functional.cross_entropy(scores[mask], target[mask])
     # --8<-- [end:loss]
 
@@ -99,7 +155,10 @@ def masked_cross_entropy(scores, target, mask):
 @torch.no_grad()
 def greedy(decoder, context, steps: int, h=None):
     """Feed the likeliest token back: (B, H) -> (B, T)."""
-    tokens = [torch.full((len(context), 1), END, device=context.device)]
+    check_size("steps", steps)
+    check_shape("context", context, "B", "H")
+    start = torch.full((context.shape[0], 1), END, device=context.device)
+    tokens = [start]
     for _ in range(steps):
         scores, h = decoder(tokens[-1], context, h)  # (B, 1, V), (B, H)
         tokens.append(scores.argmax(2))
@@ -109,6 +168,9 @@ def greedy(decoder, context, steps: int, h=None):
 @torch.no_grad()
 def beam(decoder, context, steps: int, width: int):
     """From one context, (1, H): pairs of log p and tokens, best first."""
+    check_size("steps", steps)
+    check_size("width", width)
+    check_shape("context", context, 1, "H")
     beams, device = [(0.0, [], None)], context.device
     for _ in range(steps):
         grown = [one for one in beams if one[1][-1:] == [END]]
@@ -139,7 +201,8 @@ def batch(batch_size, low, high, generator, ordered=False):
 def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
     """Write 2 to 5 digits backwards; returns the losses."""
     device = device or torch.accelerator.current_accelerator(True) or "cpu"
-    generator = torch.manual_seed(seed)
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     encoder, decoder = Encoder(11, 16, 64), Decoder(11, 16, 64)
     model = nn.ModuleList([encoder, decoder]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)

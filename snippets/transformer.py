@@ -3,7 +3,8 @@
 Source: Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762);
     the norm first: Xiong et al. 2020 (arXiv 2002.04745). Names of parameters
     are those of torch.nn.TransformerEncoderLayer. The attention is torch's.
-Axes: B batch, T time, S source time, D model width, A heads, V vocabulary.
+Axes: B batch, T time, S source time, D model width, A heads, V vocabulary,
+    L layers.
 Run: python transformer.py
 Licence: MIT, from the book Unrolled · 展开.
 """
@@ -15,6 +16,70 @@ from torch import nn
 # --8<-- [end:imports]
 
 
+# --8<-- [start:check]
+def check_shape(
+    name: str,
+    tensor: torch.Tensor,
+    *axes: int | str,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse what is no tensor of this shape; a letter is any size >= 1.
+
+    With `dtype`, numbers of another type are refused too, unless autocast is
+    on and casts them anyway.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(
+            f"{name} must be a tensor, got {type(tensor).__name__}"
+        )
+    fits = tensor.ndim == len(axes) and all(
+        size >= 1 if isinstance(axis, str) else size == axis
+        for size, axis in zip(tensor.shape, axes)
+    )
+    if not fits:
+        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        free = ", ".join(axis for axis in axes if isinstance(axis, str))
+        rule = f"({want}) with {free} >= 1" if free else f"({want})"
+        raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
+    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+        return
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a size that is not a whole number from 1 on.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # --8<-- [end:check]
+
+
+# --8<-- [start:check-mask]
+def check_mask(mask: torch.Tensor, *axes: int) -> None:
+    """Refuse a mask that is not boolean, or under which the scores would grow.
+
+    It has the last two axes of the scores, or all of them; an axis of size 1
+    holds for the whole axis of the scores.
+
+    Raises:
+        ValueError: what must hold and what came.
+    """
+    pairs = zip(reversed(mask.shape), reversed(axes))
+    fits = mask.ndim in (2, len(axes)) and all(m in (1, n) for m, n in pairs)
+    if mask.dtype != torch.bool or not fits:
+        rule = f"boolean, True = keep, and {tuple(axes[-2:])} or {tuple(axes)}"
+        got = f"{mask.dtype} {tuple(mask.shape)}"
+        raise ValueError(f"mask must be {rule}, got {got}")
+    # --8<-- [end:check-mask]
+
+
 # --8<-- [start:positions]
 def sinusoid(steps: int, width: int) -> torch.Tensor:
     """A clock with width / 2 hands, read at each position from 0 on.
@@ -22,8 +87,12 @@ def sinusoid(steps: int, width: int) -> torch.Tensor:
     Shape:
         -> (T, D)
     """
-    speed = 10000 ** (-torch.arange(0, width, 2) / width)  # (D/2)
-    angle = torch.arange(steps).unsqueeze(1) * speed  # (T, D/2)
+    check_size("steps", steps)
+    check_size("width", width)
+    # In float32 whatever the default: bfloat16 cannot tell 256 from 257.
+    exact = torch.float32
+    speed = 10000 ** (-torch.arange(0, width, 2, dtype=exact) / width)  # (D/2)
+    angle = torch.arange(steps, dtype=exact).unsqueeze(1) * speed  # (T, D/2)
     return torch.stack((angle.sin(), angle.cos()), 2).flatten(1)[:, :width]
     # --8<-- [end:positions]
 
@@ -34,7 +103,10 @@ class TransformerEncoderLayer(nn.Module):
 
     def __init__(self, d_model, nhead, dim_feedforward, norm_first=False):
         super().__init__()
-        if nhead < 1 or d_model % nhead:
+        check_size("d_model", d_model)
+        check_size("nhead", nhead)
+        check_size("dim_feedforward", dim_feedforward)
+        if d_model % nhead:
             raise ValueError(f"nhead must divide {d_model}, got {nhead}")
         self.nhead, self.norm_first = nhead, norm_first
         self.self_attn = nn.MultiheadAttention(d_model, nhead)
@@ -50,6 +122,8 @@ class TransformerEncoderLayer(nn.Module):
             mask: (B, A, T, T)
             -> (B, T, D)
         """
+        D, dtype = self.linear1.in_features, self.linear1.weight.dtype
+        check_shape("x", x, "B", "T", D, dtype=dtype)
         # --8<-- [start:step]
         if self.norm_first:
             x = x + self.attend(self.norm1(x), mask, cache)
@@ -61,9 +135,6 @@ class TransformerEncoderLayer(nn.Module):
     # --8<-- [start:sublayers]
     def attend(self, x, mask, cache):
         """Look at all steps that the mask keeps: (B, T, D) -> (B, T, D)."""
-        if mask is not None and (mask.dtype != torch.bool or mask.ndim % 2):
-            got = f"{mask.dtype} {tuple(mask.shape)}"
-            raise ValueError(f"mask must be boolean, 2 or 4 axes, got {got}")
         W, b = self.self_attn.in_proj_weight, self.self_attn.in_proj_bias
         q, k, v = nn.functional.linear(x, W, b).chunk(3, 2)  # (B, T, D)
         if cache is not None:
@@ -71,6 +142,8 @@ class TransformerEncoderLayer(nn.Module):
             k, v = (torch.cat(parts, 1) for parts in zip(*cache))  # (B, S, D)
         split = nn.Unflatten(2, (self.nhead, -1))
         q, k, v = (split(a).transpose(1, 2) for a in (q, k, v))
+        if mask is not None:
+            check_mask(mask, *q.shape[:3], k.shape[2])
         out = nn.functional.scaled_dot_product_attention(q, k, v, mask)
         return self.self_attn.out_proj(out.transpose(1, 2).flatten(2))
 
@@ -87,6 +160,8 @@ class CausalLM(nn.Module):
 
     def __init__(self, vocab_size, d_model, nhead, num_layers):
         super().__init__()
+        check_size("vocab_size", vocab_size)
+        check_size("num_layers", num_layers)
         self.embed = nn.Embedding(vocab_size, d_model)
         width = 4 * d_model
         self.layers = nn.ModuleList(
@@ -103,8 +178,13 @@ class CausalLM(nn.Module):
             tokens: (B, T)
             -> (B, T, V)
         """
+        check_shape("tokens", tokens, "B", "T")
+        L = len(self.layers)
+        caches = [None] * L if caches is None else caches
+        if len(caches) != L:
+            rule = f"caches must hold one list for each of {L} layers"
+            raise ValueError(f"{rule}, got {len(caches)}")
         x = self.embed(tokens)  # (B, T, D)
-        caches = caches or [None] * len(self.layers)
         past = sum(k.shape[1] for k, _ in caches[0] or ())
         T, S, D = x.shape[1], past + x.shape[1], x.shape[2]
         x = x + sinusoid(S, D)[past:].to(x)
@@ -124,6 +204,9 @@ def generate(model, tokens, steps: int, cached: bool = True):
         tokens: (B, S)
         -> (B, T)
     """
+    check_shape("tokens", tokens, "B", "S")
+    if steps < 0:
+        raise ValueError(f"steps must be >= 0, got {steps}")
     caches, new = [[] for _ in model.layers] if cached else None, tokens
     for _ in range(steps):
         scores = model(new if cached else tokens, caches)
