@@ -568,7 +568,8 @@ assert value.grad.isnan().all()  # NaN times 0 is NaN
 evenly_over_all = with_fill(scores, keep, -1e9)[0, 1]
 assert torch.allclose(evenly_over_all, torch.full((3,), 1 / 3).double())
 
-assert (attention(scores, torch.eye(3).double(), value, keep)[0][0, 1] == 0).all()
+key = torch.eye(3).double().unsqueeze(0)
+assert (attention(scores, key, value, keep)[0][0, 1] == 0).all()
 # --8<-- [end:exercise-3]
 
 # %%

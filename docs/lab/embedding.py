@@ -19,7 +19,7 @@ import time
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid, normalize, one_hot
+from torch.nn.functional import normalize, one_hot
 
 DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
@@ -504,6 +504,8 @@ assert best[0.75] < -1.4 and best[0.0] < -7
 
 # %%
 # --8<-- [start:exercise-4]
+import math
+
 torch.manual_seed(0)
 n = torch.tensor([[8.0, 2, 1, 1], [2, 6, 3, 1], [1, 3, 4, 2], [1, 1, 2, 9]]).double()
 together, share, k = n / n.sum(), n.sum(0) / n.sum(), 2
@@ -516,7 +518,8 @@ optimizer = torch.optim.LBFGS([v, u], max_iter=500, line_search_fn="strong_wolfe
 def loss():
     optimizer.zero_grad()
     score = v @ u.T
-    total = -(together * logsigmoid(score) + made_up * logsigmoid(-score)).sum()
+    real, fake = nn.functional.logsigmoid(score), nn.functional.logsigmoid(-score)
+    total = -(together * real + made_up * fake).sum()
     total.backward()
     return total
 

@@ -696,6 +696,13 @@ def triangles_at(edges, N=6):
     return (A @ A @ A).diagonal() / 2
 
 
+def both_ways(pairs):
+    pairs = torch.tensor(pairs).T
+    return torch.cat((pairs, pairs.flip(0)), 1)
+
+
+triangles = both_ways([(0, 1), (1, 2), (2, 0), (3, 4), (4, 5), (5, 3)])
+hexagon = both_ways([(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)])
 assert triangles_at(triangles).tolist() == [1] * 6
 assert triangles_at(hexagon).tolist() == [0] * 6
 

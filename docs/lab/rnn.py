@@ -593,6 +593,9 @@ assert count == (5 * 3 + 5 * 5 + 2 * 5) + (5 * 5 + 5 * 5 + 2 * 5) == 110
 
 # %%
 # --8<-- [start:exercise-1]
+import math
+
+
 def at_rest(slope: float, p: float) -> float:
     """Where p = (h_1 - h_2)/2 settles when nothing but zeros comes in."""
     for _ in range(10_000):

@@ -581,13 +581,14 @@ def copying(seed, backwards, steps=300):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     encoder, decoder = Encoder(11, 16, 32), Decoder(11, 16, 32)
-    model = nn.ModuleList([encoder, decoder]).to(DEVICE)
+    model = nn.ModuleList([encoder, decoder])
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(steps + 1):
-        y = torch.randint(10, (64, 8), generator=generator).to(DEVICE)
+        y = torch.randint(10, (64, 8), generator=generator)
         x = y.flip(1) if backwards else y
         keep = torch.ones_like(x, dtype=torch.bool)
-        scores, _ = decoder(after(y), encoder(x, keep)[1])
+        previous = nn.functional.pad(y, (1, -1), value=END)
+        scores, _ = decoder(previous, encoder(x, keep)[1])
         loss = masked_cross_entropy(scores, y, keep)
         if step == steps:
             return loss.item()
@@ -599,8 +600,8 @@ def copying(seed, backwards, steps=300):
 S = 8  # token i is read at i, or at S + 1 - i, and written at S + i
 lags = [S for i in range(1, S + 1)], [2 * i - 1 for i in range(1, S + 1)]
 assert sum(lags[0]) == sum(lags[1]) and min(lags[0]) == S and min(lags[1]) == 1
-straight = [copying(seed, False) for seed in SEEDS]
-reversed_ = [copying(seed, True) for seed in SEEDS]
+straight = [copying(seed, False) for seed in range(3)]
+reversed_ = [copying(seed, True) for seed in range(3)]
 assert max(reversed_) < min(straight)
 # --8<-- [end:exercise-3]
 print(straight, reversed_)
