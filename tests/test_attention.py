@@ -97,7 +97,7 @@ def test_a_mask_of_two_axes_is_t_by_s(device):
 
 def test_what_is_no_boolean_mask_of_all_axes_is_refused(device):
     q = draw(device, 3, 3, 4)
-    rule = r"mask must be boolean, True = keep, (T, S) or with 3 axes, got "
+    rule = "mask must be boolean, True = keep, and (3, 3) or (3, 3, 3), got "
     float_mask = torch.ones(3, 3, 3, device=device)
     with pytest.raises(ValueError, match=re.escape(f"{rule}torch.float32 (3, 3, 3)")):
         attention(q, q, q, float_mask)
@@ -106,15 +106,97 @@ def test_what_is_no_boolean_mask_of_all_axes_is_refused(device):
         attention(q, q, q, padding)
     # (B, T, S) with B = A would silently be read as (A, T, S)
     heads, x = MultiHeadAttention(6, 3).to(q), draw(device, 3, 3, 6)
-    with pytest.raises(ValueError, match="with 4 axes"):
+    with pytest.raises(ValueError, match=re.escape("(3, 3) or (3, 3, 3, 3)")):
         heads(x, x, x, padding.expand(3, 3, 3))
 
 
 @pytest.mark.parametrize("num_heads", [5, 0, -2])
 def test_heads_must_divide_the_width(num_heads):
     message = f"num_heads must divide 12, got {num_heads}"
+    if num_heads < 1:
+        message = f"num_heads must be a whole number >= 1, got {num_heads}"
     with pytest.raises(ValueError, match=message):
         MultiHeadAttention(12, num_heads)
+
+
+@pytest.mark.parametrize("kind", ["plain", "additive", "heads"])
+@pytest.mark.parametrize(
+    "B, T, S, mask",
+    [(3, 1, 5, (3, 5)), (1, 2, 5, (6, 2, 5)), (3, 2, 5, (5, 5)), (3, 2, 5, (2, 6))],
+)
+def test_no_mask_makes_the_answer_grow(kind, B, T, S, mask, device):
+    """One query a batch and a padding mask (B, S): it would pass for (T, S)."""
+    q, k = draw(device, B, T, 6), draw(device, B, S, 6)
+    model = {"plain": attention, "additive": AdditiveAttention(6, 6, 4)}
+    model = model.get(kind) or MultiHeadAttention(6, 3)
+    model = model if kind == "plain" else model.to(q)
+    if kind == "heads" and len(mask) == 3:
+        mask = (mask[0], 3, *mask[1:])
+    keep = torch.ones(mask, dtype=torch.bool, device=device)
+    with pytest.raises(ValueError, match="mask must be boolean, True = keep, and"):
+        model(q, k, k, keep)
+    one = torch.ones(1, S, dtype=torch.bool, device=device)
+    assert model(q, k, k, one)[0].shape[:2] == (B, T)
+
+
+@pytest.mark.parametrize("kind", ["plain", "additive", "heads"])
+def test_what_does_not_fit_together_is_refused(kind, device):
+    q, k = draw(device, 2, 3, 6), draw(device, 2, 5, 6)
+    model = attention
+    if kind != "plain":
+        made = (
+            AdditiveAttention(6, 6, 4)
+            if kind == "additive"
+            else MultiHeadAttention(6, 3)
+        )
+        model = made.to(q)
+    for query, key, value, name in (
+        (q, k[:1], k[:1], "key"),  # would be broadcast over the batch
+        (q, k, k[:, :4], "value"),
+        (q[:, :, 0], k, k, "query"),
+        (q, k.float(), k, "key"),
+        (q, k[:, :0], k[:, :0], "key"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} must be "):
+            model(query, key, value)
+
+
+def test_half_precision_does_not_leave_the_range(device):
+    q = torch.full((1, 1, 64), 40.0, dtype=torch.float16, device=device)
+    k = torch.cat((q, -q), 1)  # 40 * 40 * 64 is beyond float16
+    v = torch.tensor([[[1.0], [0.0]]], dtype=torch.float16, device=device)
+    out, weights = attention(q, k, v, torch.ones(1, 2, dtype=torch.bool, device=device))
+    assert out.item() == 1.0 and weights.flatten().tolist() == [1.0, 0.0]
+
+
+def test_sizes_below_one_are_refused():
+    for sizes in [(0, 3, 4), (3, 0, 4), (3, 3, 0)]:
+        with pytest.raises(
+            ValueError, match="_size must be a whole number >= 1, got 0"
+        ):
+            AdditiveAttention(*sizes)
+    with pytest.raises(
+        ValueError, match="embed_dim must be a whole number >= 1, got 0"
+    ):
+        MultiHeadAttention(0, 1)
+
+
+def test_reset_parameters_is_torchs():
+    ours, twin = MultiHeadAttention(6, 3), nn.MultiheadAttention(6, 3)
+    twin.load_state_dict(ours.state_dict())
+    for model, reset in ((ours, "reset_parameters"), (twin, "_reset_parameters")):
+        torch.manual_seed(3)
+        getattr(model, reset)()
+    for name, value in twin.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], value), name
+
+
+def test_it_can_be_exported_with_a_free_batch():
+    model, x = MultiHeadAttention(6, 3), torch.randn(2, 4, 6)
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(model, (x, x, x), dynamic_shapes=(batch,) * 3)
+    x = torch.randn(7, 4, 6)
+    assert torch.allclose(program.module()(x, x, x)[0], model(x, x, x)[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("num_heads", [1, 12])

@@ -11,6 +11,7 @@ from tests.helpers import (
     check_free_axes,
     check_shapes,
     draw,
+    refuses,
     run,
     wide,
 )
@@ -86,6 +87,18 @@ def test_wrong_states_are_refused(which, shape, device):
     with pytest.raises(ValueError) as caught:
         BiLSTM(3, 5).to(device)(torch.zeros(4, 6, 3, device=device), state)
     assert str(caught.value) == f"{which} must be (2, 4, 5), got {shape}"
+
+
+def test_foreign_input_is_refused(device):
+    model, x = BiLSTM(3, 5).to(device), draw(device, 2, 4, 3)
+    packed = nn.utils.rnn.pack_sequence(list(x.float()))
+    refuses("x must be a tensor, got PackedSequence", model, packed)
+    refuses("x must be torch.float32, got torch.float64", model, x)
+    h = draw(device, 2, 2, 5)
+    refuses("h must be torch.float32, got torch.float64", model, x.float(), (h, h))
+    refuses("state must be (h, c), got 3 parts", model, x.float(), (h, h, h))
+    for sizes, name in (((0, 5), "input"), ((3, 0), "hidden")):
+        refuses(f"{name}_size must be a whole number >= 1, got 0", BiLSTM, *sizes)
 
 
 def test_check_shape_names_only_the_free_axes():

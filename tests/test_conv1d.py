@@ -88,11 +88,52 @@ def test_one_of_each_is_enough(device):
     assert CausalConv1d(3, 5, 1).to(device)(one).shape == (1, 1, 5)
 
 
-@pytest.mark.parametrize("sizes", [(0, 1), (-1, 1), (2, 0), (2, -2)])
-def test_sizes_below_one_are_refused(sizes):
-    message = "kernel_size and dilation must be >= 1, got {} and {}".format(*sizes)
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        CausalConv1d(3, 5, *sizes)
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("size", [0, -1, 2.0])
+def test_sizes_below_one_are_refused(place, size):
+    names = "in_channels", "out_channels", "kernel_size", "dilation"
+    sizes = [3, 5, 2, 1]
+    sizes[place] = size
+    rule = f"{names[place]} must be a whole number >= 1, got {size}"
+    with pytest.raises(ValueError, match=f"^{re.escape(rule)}$"):
+        CausalConv1d(*sizes)
+
+
+@pytest.mark.parametrize("levels", [0, -1])
+def test_a_tcn_has_a_level(levels):
+    rule = f"levels must be a whole number >= 1, got {levels}"
+    with pytest.raises(ValueError, match=f"^{rule}$"):
+        TCN(3, 5, 2, levels)
+
+
+def test_foreign_input_is_refused(device):
+    ours, x = CausalConv1d(3, 5, 2).to(device), torch.zeros(2, 4, 3, device=device)
+    with pytest.raises(ValueError, match="x must be torch.float32, got torch.float64"):
+        ours(x.double())
+    with pytest.raises(ValueError, match="x must be a tensor, got list"):
+        ours(x.tolist())
+
+
+def test_the_start_is_that_of_torch_and_can_be_drawn_anew():
+    starts = []
+    for make in (CausalConv1d, nn.Conv1d):
+        torch.manual_seed(1)
+        starts.append(make(3, 5, 2).state_dict())
+    model = CausalConv1d(3, 5, 2)
+    torch.manual_seed(1)
+    model.reset_parameters()
+    starts.append(model.state_dict())
+    for name, value in starts[1].items():
+        assert torch.equal(starts[0][name], value), name
+        assert torch.equal(starts[2][name], value), name
+
+
+def test_it_can_be_exported_with_a_free_batch():
+    model, x = TCN(3, 5, 2, 2), torch.randn(2, 4, 3)
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(model, (x,), dynamic_shapes=(batch,))
+    x = torch.randn(7, 4, 3)
+    assert torch.allclose(program.module()(x), model(x), atol=1e-6)
 
 
 def test_check_shape_without_letters_names_none():

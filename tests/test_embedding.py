@@ -64,22 +64,50 @@ def test_noise_may_be_any_number_of_words(count, device):
 
 
 @pytest.mark.parametrize(
-    "shapes",
+    "shapes, message",
     [
-        [(3,), (1,), (3, 5)],  # would be broadcast, and no one would know
-        [(3,), (3, 1), (3, 5)],
-        [(3, 1), (3,), (3, 5)],
-        [(3,), (3,), (1, 5)],
-        [(1,), (1,), (3, 5)],
-        [(3,), (3,), (3,)],
-        [(3,), (3,), (3, 5, 1)],
+        ([(1,), (1,), (3, 5)], "noise must be (1, any) with any >= 1, got (3, 5)"),
+        ([(3,), (3,), (3,)], "noise must be (3, any) with any >= 1, got (3,)"),
+        (
+            [(3,), (3,), (3, 5, 1)],
+            "noise must be (3, any) with any >= 1, got (3, 5, 1)",
+        ),
+        ([(3,), (1,), (3, 5)], "context must be (3,), got (1,)"),
+        ([(3,), (3, 1), (3, 5)], "context must be (3,), got (3, 1)"),
+        ([(3, 1), (3,), (3, 5)], "word must be (B,) with B >= 1, got (3, 1)"),
     ],
 )
-def test_other_shapes_are_refused(shapes, device):
-    got = ", ".join(map(str, shapes))
-    message = f"word and context must be (B,), noise (B, any), got {got}"
+def test_other_shapes_are_refused(shapes, message, device):
     with pytest.raises(ValueError, match=re.escape(message) + "$"):
         skipgram(device)(*[draw_words(device, *shape) for shape in shapes])
+
+
+def test_sizes_below_one_are_refused():
+    for sizes, name in (((0, 3), "num_embeddings"), ((3, 0), "embedding_dim")):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1"):
+            SkipGram(*sizes)
+    with pytest.raises(ValueError, match="window must be a whole number >= 1, got 0"):
+        neighbours(torch.zeros(1, 3, dtype=torch.long), 0)
+
+
+def test_a_row_of_zeros_is_nobodys_neighbour(device):
+    """Its cosine is 0, which would beat the negative ones of all the others."""
+    vectors = torch.tensor([[1.0, 0], [1, 0], [-1, 0.1], [0, 0], [-1, 0.3]])
+    a, b, c = (torch.tensor([i], device=device) for i in (0, 1, 2))
+    assert analogy(vectors.to(device), a, b, c).item() == 4
+
+
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_numbers_of_no_row_are_refused(wrong, device):
+    vectors, ids = torch.eye(5, device=device), torch.tensor([0], device=device)
+    with pytest.raises(ValueError, match="b must hold numbers of rows"):
+        analogy(vectors, ids, torch.tensor([wrong], device=device), ids)
+
+
+@pytest.mark.parametrize("counts", [[0, 0], [3, -1]])
+def test_counts_that_give_no_shares_are_refused(counts, device):
+    with pytest.raises(ValueError, match="counts must be >= 0, and one of them > 0"):
+        noise_shares(torch.tensor(counts, device=device))
 
 
 # The loss

@@ -1,5 +1,6 @@
 """EchoState against its equations, its readout against lstsq, and against theorems."""
 
+import math
 import re
 
 import pytest
@@ -22,6 +23,7 @@ from tests.helpers import (
     check_shapes,
     draw,
     graph,
+    refuses,
 )
 
 SURVIVORS = {}
@@ -72,8 +74,15 @@ def test_shapes_are_those_of_the_docstrings(device):
 
 
 def test_refuses_other_shapes(device):
-    check_refusals(EchoState, device, "h")
+    check_refusals(lambda I, R: EchoState(I, R).float(), device, "h")  # noqa: E741
     check_free_axes(check_shape)
+    model, x = EchoState(3, 5).to(device), draw(device, 2, 4, 3)
+    refuses("x must be torch.float64, got torch.float32", model, x.float())
+    for sizes, name in (((0, 5), "input"), ((3, 0), "reservoir")):
+        refuses(f"{name}_size must be a whole number >= 1, got 0", EchoState, *sizes)
+    for leak, radius in ((3, 0.9), (0, 0.9), (1, -1)):
+        rule = f"leak must be in (0, 1] and radius >= 0, got {leak} and {radius}"
+        refuses(rule, EchoState, 3, 5, radius, leak)
 
 
 @pytest.mark.parametrize("washout", [-1, 8, 9])
@@ -85,8 +94,48 @@ def test_some_steps_must_be_left_to_fit(washout, device):
 
 
 def test_a_target_of_another_length_is_refused(device):
-    with pytest.raises(RuntimeError):
-        small(device).fit(draw(device, 2, 8, 3), draw(device, 2, 7, 3))
+    model, x = small(device), draw(device, 2, 8, 3)
+    rule = "y must be (2, 8, C) with C >= 1, got"
+    refuses(f"{rule} (2, 7, 3)", model.fit, x, x[:, :7])
+    refuses(f"{rule} (8, 2, 3)", model.fit, x, x.transpose(0, 1))
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_what_is_not_finite_is_refused(wrong, device):
+    x = draw(device, 2, 8, 3)
+    bad = x.clone()
+    bad[1, 3, 2] = wrong
+    for pair in ((x, bad), (bad, x)):
+        rule = "x and y must be finite, got a NaN or infinity"
+        refuses(rule, small(device).fit, *pair)
+
+
+def test_a_fitted_model_is_saved_and_loaded(device):
+    x = draw(device, 2, 8, 3)
+    fitted, fresh = small(device), small(device)
+    assert "W_o" not in fitted.state_dict()
+    fresh.load_state_dict(fitted.state_dict())  # neither is fitted
+    fitted.fit(x, x.roll(-1, 1))
+    both = torch.nn.ModuleList([fresh])  # under a name, as part of a model
+    both.load_state_dict({f"0.{k}": v for k, v in fitted.state_dict().items()})
+    assert torch.equal(fresh.W_o, fitted.W_o)
+    assert torch.equal(free_run(fresh, x, 5), free_run(fitted, x, 5))
+
+
+def test_a_free_run_needs_a_readout_that_feeds_it(device):
+    model, x = small(device), draw(device, 2, 8, 3)
+    refuses("fit first: the model has no readout yet", free_run, model, x, 3)
+    model.fit(x, x[:, :, :2])
+    rule = "W_o must be (R+I+1, 3) with R+I+1 >= 1, got (9, 2)"
+    refuses(rule, free_run, model, x, 3)
+    model.fit(x, x)
+    refuses("steps must be >= 0, got -1", free_run, model, x, -1)
+    assert free_run(model, x, 0).shape == (2, 0, 3)
+
+
+def test_a_mac_falls_back_to_the_cpu_and_says_so(capsys):
+    assert len(main(steps=1, device="mps")) == 1
+    assert "MPS has no float64, so this runs on the CPU" in capsys.readouterr().out
 
 
 def seeded(seed):

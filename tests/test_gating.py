@@ -14,7 +14,16 @@ from snippets.gating import (
     main,
     squeeze_excitation,
 )
-from tests.helpers import assert_close_scaled, check_shapes, draw, run
+from tests.helpers import (
+    assert_close_scaled,
+    check_autocast,
+    check_export,
+    check_foreign,
+    check_shapes,
+    draw,
+    refuses,
+    run,
+)
 
 SURVIVORS = {}
 B, T, H = 2, 5, 4
@@ -56,6 +65,41 @@ def test_other_shapes_are_refused(x, h, message):
     h = None if h is None else torch.zeros(h)
     with pytest.raises(ValueError, match=re.escape(message)):
         GatedMemory(3, 4)(torch.zeros(x), h)
+
+
+def test_foreign_input_is_refused(device):
+    check_foreign(GatedMemory, device)
+
+
+def test_the_memory_can_be_exported_and_runs_under_autocast(device):
+    check_export(GatedMemory)
+    check_autocast(GatedMemory, device)
+
+
+def test_only_a_batch_first_gru_of_one_layer_can_be_taken_apart(device):
+    x = draw(device, 5, 5, 3)  # as many steps as examples: no shape would tell
+    time_first = nn.GRU(3, 4).to(x)
+    rule = f"gru must be a batch-first nn.GRU, got {time_first}"
+    refuses(rule, gru_as_attention, time_first, x)
+    lstm = nn.LSTM(3, 4, batch_first=True).to(x)
+    refuses(f"gru must be a batch-first nn.GRU, got {lstm}", gru_as_attention, lstm, x)
+    for other in ({"num_layers": 2}, {"bidirectional": True}, {"bias": False}):
+        gru = nn.GRU(3, 4, batch_first=True, **other).to(x)
+        rule = f"gru must be one layer, one way, biased, got {gru}"
+        refuses(rule, gru_as_attention, gru, x)
+    gru = nn.GRU(3, 4, batch_first=True).to(x)
+    refuses(
+        "h must be (5, 4), got (1, 4)", gru_as_attention, gru, x, draw(device, 1, 4)
+    )
+    rule = "x must be torch.float64, got torch.float32"
+    refuses(rule, gru_as_attention, gru, x.float())
+
+
+def test_weights_and_channels_that_do_not_fit_are_refused(device):
+    rule = "a must be (B, T, H) with B, T, H >= 1, got (2, 5)"
+    refuses(rule, gate_weights, draw(device, 2, 5))
+    x, W = draw(device, 2, 5, 6), draw(device, 3, 6)
+    refuses("W_2 must be (6, 3), got (3, 6)", squeeze_excitation, x, W, W)
 
 
 def test_latch():

@@ -81,13 +81,62 @@ def test_shapes_are_those_of_the_docstrings(device):
 @EVERY
 def test_what_is_no_graph_is_refused(kind, device):
     model = layer(kind, 3, 4, draw(device, 1))
-    rule = "x must be (N, F), edge_index (2, E), got"
     x, edges = draw(device, 6, 3), some_edges(device)
-    batch, turned = x.unsqueeze(0), edges.T
-    refuses(f"{rule} (1, 6, 3) and (2, 9)", model, batch, edges)
-    refuses(f"{rule} (6, 3) and (9, 2)", model, x, turned)
-    refuses(f"{rule} (6, 3) and (2,)", model, x, edges[:, 0])
-    refuses(f"{rule} (6, 3) and (2, 9, 1)", model, x, edges.unsqueeze(2))
+    rule = "x must be (N, F) with N, F >= 1, got (1, 6, 3)"
+    refuses(rule, model, x.unsqueeze(0), edges)
+    rule = "edge_index must be (2, E) with E >= 1, got"
+    refuses(f"{rule} (9, 2)", model, x, edges.T)
+    refuses(f"{rule} (2,)", model, x, edges[:, 0])
+    refuses(f"{rule} (2, 9, 1)", model, x, edges.unsqueeze(2))
+    # -1 would be the last node, and a table of True and False the nodes 0 and 1
+    for wrong in (-1, 6):
+        pair = torch.tensor([[0], [wrong]], device=device)
+        rule = f"edge_index must hold numbers of nodes, 0 to 5, got {pair.tolist()}"
+        refuses(rule, model, x, pair)
+    adjacency = torch.eye(2, device=device) > 0
+    refuses("edge_index must be torch.int64, got torch.bool", model, x, adjacency)
+
+
+@EVERY
+def test_a_table_of_no_edges_may_be_of_any_type(kind, device):
+    model, x = layer(kind, 3, 4, draw(device, 1)), draw(device, 6, 3)
+    none = torch.zeros(2, 0, dtype=torch.long, device=device)
+    assert torch.equal(model(x, torch.tensor([[], []]).to(device)), model(x, none))
+
+
+@EVERY
+def test_it_can_be_exported_with_any_number_of_nodes_and_edges(kind):
+    model = layer(kind, 3, 4, torch.zeros(1))
+    x, edges = torch.randn(6, 3), torch.randint(6, (2, 9))
+    free = {0: torch.export.Dim("nodes")}, {1: torch.export.Dim("edges")}
+    program = torch.export.export(model, (x, edges), dynamic_shapes=free)
+    x, edges = torch.randn(8, 3), torch.randint(8, (2, 20))
+    assert torch.allclose(program.module()(x, edges), model(x, edges), atol=1e-5)
+
+
+def test_degrees_in_half_precision(device):
+    """Two hubs of degree 302: the product 91204 is beyond float16."""
+    leaves = torch.arange(2, 302)
+    hubs = torch.zeros(300, dtype=torch.long)
+    pairs = torch.cat((torch.stack((leaves, hubs)), torch.stack((leaves, hubs + 1))), 1)
+    pairs = torch.cat((pairs, torch.tensor([[0, 1], [1, 0]])), 1).to(device)
+    model = GCNLayer(1, 1).to(device)
+    nn.init.ones_(model.lin.weight)
+    x = torch.zeros(302, 1, device=device)
+    x[:2] = 50.0
+    out = model.half()(x.half(), pairs)[0].item()
+    assert abs(out - 100 / 302) < 1e-3
+
+
+def test_sizes_below_one_are_refused():
+    for cls in (MessagePassing, GCNLayer, GATLayer):
+        for sizes in [(0, 4), (3, 0)]:
+            refuses(
+                f"{'in' if not sizes[0] else 'out'}_channels must be a whole number"
+                " >= 1, got 0",
+                cls,
+                *sizes,
+            )
 
 
 # Edges

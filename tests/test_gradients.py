@@ -121,8 +121,46 @@ def test_wrong_shapes_are_refused(name, shape, message, device):
 @pytest.mark.parametrize("window", [0, -1])
 def test_a_window_of_nothing_is_refused(window):
     one = torch.ones(1, 1, 1)
-    with pytest.raises(ValueError, match=f"window must be >= 1, got {window}"):
+    rule = f"window must be a whole number >= 1, got {window}"
+    with pytest.raises(ValueError, match=rule):
         bptt(one[0], one, one, one[0], window=window)
+
+
+def test_in_windows_asks_for_batch_first(device):
+    x = draw(device, 2, 6, 3)
+    last = nn.RNN(3, 4).to(x)  # would take the batch for time, silently
+    rule = "rnn must have batch_first=True, got batch_first=False"
+    with pytest.raises(ValueError, match=rule):
+        in_windows(last, x, 2)
+    with pytest.raises(ValueError, match="window must be a whole number >= 1, got 0"):
+        in_windows(nn.RNN(3, 4, batch_first=True).to(x), x, 0)
+
+
+def test_in_windows_carries_both_states_of_an_lstm(device):
+    x = draw(device, 2, 6, 3).requires_grad_()
+    lstm = nn.LSTM(3, 4, batch_first=True).to(x)
+    out, (h, c) = in_windows(lstm, x, 2)
+    whole, (last_h, last_c) = lstm(x)
+    assert torch.allclose(out, whole, atol=1e-12)
+    assert torch.equal(h, last_h) and torch.equal(c, last_c)
+    (gradient,) = torch.autograd.grad(out[:, -1].sum(), x)
+    assert (gradient[:, :4] == 0).all() and (gradient[:, 4:] != 0).any()
+
+
+def test_clipping_takes_a_generator_and_leaves_none_alone(device):
+    big = [3 * torch.ones(4, device=device), None, 4 * torch.ones(4, device=device)]
+    for clip, wanted in ((clip_by_norm, (0.3, 0.4)), (clip_by_value, (1.0, 1.0))):
+        one, nothing, two = clip((g for g in big), 1.0)
+        assert nothing is None
+        assert torch.allclose(one, torch.full_like(one, wanted[0]))
+        assert torch.allclose(two, torch.full_like(two, wanted[1]))
+    assert clip_by_norm([None], 1.0) == [None] and clip_by_norm([], 1.0) == []
+
+
+def test_clipping_in_half_precision_stays_in_range(device):
+    g = torch.full((1,), 300.0, dtype=torch.float16, device=device)  # 300² > 65504
+    [clipped] = clip_by_norm([g], 1.0)
+    assert clipped.item() == 1.0 and clipped.dtype == torch.float16
 
 
 def test_check_shape_names_only_the_free_axes():

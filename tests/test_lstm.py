@@ -25,6 +25,7 @@ from tests.helpers import (
     check_start,
     compare_with_twin,
     draw,
+    refuses,
     wide,
 )
 
@@ -60,6 +61,12 @@ def test_wrong_shapes_are_refused(device):
 
 def test_foreign_input_is_refused(device):
     check_foreign(LSTM, device, states=2)
+
+
+def test_a_state_is_a_pair(device):
+    model, h = LSTM(3, 5).to(device), torch.zeros(2, 5, device=device)
+    x = torch.zeros(2, 4, 3, device=device)
+    refuses("state must be (h, c), got 3 parts", model, x, (h, h, h))
 
 
 def test_it_can_be_exported_with_a_free_batch():

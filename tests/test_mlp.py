@@ -73,11 +73,28 @@ def test_slide_takes_any_length_but_none(shape, device):
 def test_a_window_holds_a_step(window):
     with pytest.raises(ValueError) as caught:
         WindowMLP(window, 3, 5, 4)
-    assert str(caught.value) == f"window must be at least 1, got {window}"
+    assert str(caught.value) == f"window must be a whole number >= 1, got {window}"
 
 
 def test_a_window_of_one_step(device):
     assert made(device, 1, 3, 5, 4)(draw(device, 2, 1, 3)).shape == (2, 4)
+
+
+def test_foreign_input_is_refused(device):
+    model, x = WindowMLP(4, 3, 5, 2).to(device), torch.zeros(2, 4, 3, device=device)
+    for call in (model, lambda x: slide(model, x)):
+        with pytest.raises(ValueError, match="must be torch.float32, got torch.int64"):
+            call(x.long())
+        with pytest.raises(ValueError, match="x must be a tensor, got list"):
+            call(x.tolist())
+
+
+def test_it_can_be_exported_with_a_free_batch():
+    model, x = WindowMLP(4, 3, 5, 2), torch.randn(2, 4, 3)
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(model, (x,), dynamic_shapes=(batch,))
+    x = torch.randn(7, 4, 3)
+    assert torch.allclose(program.module()(x), model(x), atol=1e-6)
 
 
 def test_check_shape_names_only_the_free_axes():

@@ -157,6 +157,8 @@ def test_parameters_are_those_of_the_equations():
 )
 def test_children_that_are_no_nodes_are_refused(rows, N, device):
     rule = f"children must be ({N}, E), each -1 or the number of a node, got {rows}"
+    if len(rows) != N:
+        rule = f"children must be ({N}, E) with E >= 1, got (2, 2)"
     refuses(rule, by_height, torch.tensor(rows, device=device), N)
 
 
@@ -170,8 +172,35 @@ def test_a_circle_is_refused(rows, device):
 def test_the_models_ask_for_a_row_of_children_for_every_node(cls, device):
     model, x = cls(3, 5).to(device), torch.zeros(3, 3, device=device)
     rows = [[-1, -1], [0, -1]]
-    rule = f"children must be (3, E), each -1 or the number of a node, got {rows}"
+    rule = "(3, 2)" if cls is RecursiveNet else "(3, E) with E >= 1"
+    rule = f"children must be {rule}, got (2, 2)"
     refuses(rule, model, x, torch.tensor(rows, device=device))
+
+
+@ALL
+def test_foreign_input_is_refused(cls, device):
+    model, rows = cls(3, 5).to(device), torch.tensor([[-1, -1], [0, -1]], device=device)
+    x = torch.zeros(2, 3, device=device)
+    refuses("x must be torch.float32, got torch.float64", model, x.double(), rows)
+    refuses("x must be (N, 3) with N >= 1, got (0, 3)", model, x[:0], rows[:0])
+    refuses("x must be (N, 3) with N >= 1, got (2, 1, 3)", model, x[:, None], rows)
+    refuses("children must be torch.int64, got torch.bool", model, x, rows == 0)
+    for sizes, name in (((0, 5), "input_size"), ((3, -1), "hidden_size")):
+        rule = f"{name} must be a whole number >= 1, got {min(sizes)}"
+        refuses(rule, cls, *sizes)
+
+
+@ALL
+def test_autocast_changes_little(cls, device):
+    """On CUDA autocast sums in float32, and states are kept in the smaller type."""
+    model, x = cls(3, 5).to(device), torch.randn(9, 3).to(device)
+    children = FOREST.to(device)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        found = model(x, children)
+    wanted = model(x, children)
+    pairs = [(found, wanted)] if torch.is_tensor(found) else zip(found, wanted)
+    for a, b in pairs:
+        assert (a.float() - b).abs().max() < 0.05
 
 
 # Heights

@@ -75,13 +75,16 @@ def test_both_are_digits_and_the_same_in_another_order(ordered):
 
 @pytest.mark.parametrize(
     "source, mask, got",
-    [((2, 3), (2, 4), "(2, 3) and (2, 4)"), ((3,), (3,), "(3,) and (3,)")],
+    [
+        ((2, 3), (2, 4), "mask must be (2, 3), got (2, 4)"),
+        ((3,), (3,), "source must be (B, S) with B, S >= 1, got (3,)"),
+        ((2, 0), (2, 0), "source must be (B, S) with B, S >= 1, got (2, 0)"),
+    ],
 )
 def test_a_mask_of_another_shape_is_refused(source, mask, got, device):
     x = torch.zeros(source, dtype=torch.long, device=device)
     keep = torch.ones(mask, dtype=torch.bool, device=device)
-    message = f"source and mask must be (B, S), got {got}"
-    with pytest.raises(ValueError, match=re.escape(message) + "$"):
+    with pytest.raises(ValueError, match=re.escape(got) + "$"):
         models(device)[0](x, keep)
 
 
@@ -110,8 +113,13 @@ def test_one_token_is_a_beginning(device):
 def test_what_does_not_fit_the_decoder_is_refused(previous, context, h, device):
     tokens = torch.zeros(previous, dtype=torch.long, device=device)
     context, h = draw(device, *context), draw(device, *h)
-    got = [previous, tuple(context.shape), tuple(h.shape)]
-    message = f"want (B, T), (4, 7), (4, 7), got {got}"
+    message = {
+        (4,): "previous must be (B, T) with B, T >= 1, got (4,)",
+        (4, 8): "context must be (4, 7), got (4, 8)",
+        (1, 7): "h must be (4, 7), got (1, 7)",
+    }
+    shapes = [previous, tuple(context.shape), tuple(h.shape)]
+    [message] = [message[shape] for shape in shapes if shape in message]
     with pytest.raises(ValueError, match=re.escape(message) + "$"):
         models(device)[1](tokens, context, h)
 
@@ -120,9 +128,37 @@ def test_what_does_not_fit_the_decoder_is_refused(previous, context, h, device):
 def test_what_is_no_boolean_mask_of_the_target_is_refused(shape, dtype, device):
     mask = torch.ones(shape, dtype=getattr(torch, dtype), device=device)
     target = torch.zeros(2, 3, dtype=torch.long, device=device)
-    message = f"mask must be boolean (B, T), got torch.{dtype} {shape}"
+    message = "mask must be torch.bool, got torch.int64"
+    if dtype == "bool":
+        message = f"mask must be (2, 3), got {shape}"
     with pytest.raises(ValueError, match=re.escape(message) + "$"):
         masked_cross_entropy(draw(device, 2, 3, 11), target, mask)
+
+
+def test_a_loss_over_nothing_is_refused(device):
+    target = torch.zeros(2, 3, dtype=torch.long, device=device)
+    with pytest.raises(ValueError, match="mask must keep at least one token, got none"):
+        masked_cross_entropy(draw(device, 2, 3, 11), target, target > 0)
+    with pytest.raises(ValueError, match=re.escape("scores must be (2, 3, V) with")):
+        masked_cross_entropy(draw(device, 3, 2, 11), target, target == 0)
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_search_has_a_width_and_steps(wrong, device):
+    _, decoder = models(device)
+    context = draw(device, 1, 7)
+    for search, sizes in ((beam, (3, wrong)), (beam, (wrong, 3)), (greedy, (wrong,))):
+        with pytest.raises(ValueError, match="must be a whole number >= 1"):
+            search(decoder, context, *sizes)
+    with pytest.raises(ValueError, match=re.escape("context must be (1, H) with")):
+        beam(decoder, context.expand(2, 7), 3, 2)
+
+
+def test_sizes_below_one_are_refused():
+    for model in (Encoder, Decoder):
+        for sizes in [(0, 5, 7), (11, 0, 7), (11, 5, 0)]:
+            with pytest.raises(ValueError, match="_size must be a whole number >= 1"):
+                model(*sizes)
 
 
 # The encoder does not notice padding

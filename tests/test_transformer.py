@@ -76,8 +76,66 @@ def test_shapes_are_those_of_the_docstrings(device):
 @pytest.mark.parametrize("nhead", [5, 0, -2])
 def test_heads_must_divide_the_width(nhead):
     message = f"nhead must divide 12, got {nhead}"
+    if nhead < 1:
+        message = f"nhead must be a whole number >= 1, got {nhead}"
     with pytest.raises(ValueError, match=message):
         TransformerEncoderLayer(12, nhead, 20)
+
+
+def test_caches_are_one_list_for_each_layer(device):
+    model, x = CausalLM(11, 8, 2, 3).to(device), tokens(device, 2, 4)
+    for caches in ([], [[]], [[], [], [], []]):
+        rule = f"caches must hold one list for each of 3 layers, got {len(caches)}"
+        with pytest.raises(ValueError, match=rule):
+            model(x, caches)
+    assert torch.allclose(model(x, [[], [], []]), model(x), atol=1e-6)
+
+
+def test_foreign_input_is_refused(device):
+    model, x = CausalLM(11, 8, 2, 1).to(device), tokens(device, 2, 4)
+    with pytest.raises(ValueError, match=re.escape("tokens must be (B, S) with")):
+        generate(model, x[:, :0], 3)  # an empty prompt
+    with pytest.raises(ValueError, match="steps must be >= 0, got -1"):
+        generate(model, x, -1)
+    with pytest.raises(ValueError, match=re.escape("tokens must be (B, T) with")):
+        model(x[0])
+    layer, x = TransformerEncoderLayer(8, 2, 4).to(device), torch.zeros(2, 3, 8)
+    with pytest.raises(ValueError, match="x must be torch.float32, got torch.float64"):
+        layer(x.to(device).double())
+    with pytest.raises(ValueError, match=re.escape("x must be (B, T, 8) with")):
+        layer(x.to(device)[0])
+    for sizes in [(0, 2, 4), (8, 2, 0)]:
+        with pytest.raises(ValueError, match="must be a whole number >= 1, got 0"):
+            TransformerEncoderLayer(*sizes)
+    with pytest.raises(ValueError, match="num_layers must be a whole number >= 1"):
+        CausalLM(11, 8, 2, 0)
+
+
+@pytest.mark.parametrize("mask", [(3, 5), (6, 1, 1, 5), (5, 5)])
+def test_no_mask_makes_the_answer_grow(mask, device):
+    layer, x = TransformerEncoderLayer(8, 2, 4).to(device), torch.zeros(1, 1, 8)
+    past = torch.zeros(1, 4, 8, device=device)
+    keep = torch.ones(mask, dtype=torch.bool, device=device)
+    with pytest.raises(ValueError, match="mask must be boolean, True = keep, and"):
+        layer(x.to(device), keep, [(past, past)])
+
+
+def test_positions_do_not_depend_on_the_default_dtype():
+    exact = sinusoid(300, 16)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = sinusoid(300, 16)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32 and torch.equal(found, exact)
+
+
+def test_it_can_be_exported_with_a_free_batch():
+    model, x = TransformerEncoderLayer(8, 2, 4), torch.randn(2, 4, 8)
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(model, (x,), dynamic_shapes=(batch,))
+    x = torch.randn(7, 4, 8)
+    assert torch.allclose(program.module()(x), model(x), atol=1e-6)
 
 
 def test_one_head_will_do(device):
@@ -87,7 +145,7 @@ def test_one_head_will_do(device):
 
 def test_what_is_no_mask_is_refused(device):
     ours, x = TransformerEncoderLayer(12, 2, 20).to(device), torch.zeros(2, 2, 12)
-    rule = "mask must be boolean, 2 or 4 axes, got "
+    rule = "mask must be boolean, True = keep, and (2, 2) or (2, 2, 2, 2), got "
     # torch would add a mask of numbers to the scores and read (B, T, T) as (A, T, T)
     message = re.escape(f"{rule}torch.float32 (2, 2)")
     with pytest.raises(ValueError, match=message):
