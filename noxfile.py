@@ -141,6 +141,7 @@ def bench(session):
     """Print what pages cost their readers, and what a build costs us."""
     python(session, "-m", "tools.build")
     python(session, "-m", "pytest", "tests/site/bench.py")
+    python(session, "-m", "pytest", "tests/bench.py")
     python(session, "-m", "tools.bench")
 
 

@@ -124,6 +124,18 @@ $$
 --8<-- "echo.py:step"
 ```
 
+```python
+--8<-- "echo.py:main"
+```
+
+整个文件：[echo.py](code/echo.py)。
+
+??? example "整个文件"
+
+    ```python
+    --8<-- "echo.py"
+    ```
+
 ## 手算 {#by-hand}
 
 1. 取 $x = (1, 0)$，得 1、0.5。
@@ -185,6 +197,18 @@ $$
 ```python
 --8<-- "echo.py:step"
 ```
+
+```python
+--8<-- "echo.py:main"
+```
+
+The whole file: [echo.py](code/echo.py).
+
+??? example "The whole file"
+
+    ```python
+    --8<-- "echo.py"
+    ```
 
 ## By hand {#by-hand}
 

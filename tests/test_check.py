@@ -56,7 +56,7 @@ def test_a_clean_house_has_no_fault(house):
 # fmt: off
 # Edit `old` to `new` in the files; then each has one fault, on the line where `at`
 # stands, and this is what it says.
-LONG, HUGE = "            out = [*out]\n" * 40, "    x = 1\n" * 60
+LONG, HUGE = "    losses = losses\n" * 40, "    x = 1\n" * 60
 PAGES = {
     "no front matter": (EN, "---\n", "", 1, "begin with front matter"),
     "open front matter": (EN, "---\n\n#", "\n#", 1, "begin with front matter"),
@@ -73,7 +73,11 @@ PAGES = {
     "inline TeX": (BOTH, "| $h_t$", "| $h_t}$", "h_t}", "bad TeX in $h_t}$"),
     "open formula": (BOTH, "> ", "> $x ", "> $x", "a formula is not closed"),
     "formula in a tag": (BOTH, 'l="', 'l="$x$ ', 'l="$x$', "a formula inside a tag"),
-    "Python": (BOTH, "```python\n--", "```py\nx = 1\n--", "```py", "include it: --8<--"),
+    "no main": (BOTH, 'echo.py:main"', 'echo.py:imports"', "{#code}", 'show main unfolded: --8<-- "echo.py:main"'),
+    "main folded": (BOTH, '```python\n--8<-- "echo.py:main"\n```', '??? note "x"\n\n    ```python\n    --8<-- "echo.py:main"\n    ```', "{#code}", "show main unfolded"),
+    "no whole file": (BOTH, '"echo.py"\n', '"echo.py:imports"\n', "{#code}", 'show the whole file, folded: --8<-- "echo.py"'),
+    "no download": (BOTH, "(code/echo.py)", "(index.md)", "{#code}", "offer the whole file: [echo.py](code/echo.py)"),
+    "Python": (BOTH, '```python\n--8<-- "echo.py:step', '```py\nx = 1\n--8<-- "echo.py:step', "```py", "include it: --8<--"),
     "open fence": (GUIDES, "````\n", "````\n\n```sh\n", "```sh", "is not closed"),
     "no file": (BOTH, "echo.py:step", "ecco.py:step", "ecco.py", "ecco.py is in neither"),
     "no part": (BOTH, "echo.py:step", "echo.py:cho", ":cho", "has no section cho"),
@@ -106,10 +110,10 @@ TWINS = {  # edits of the English page: the fault is there, and names the Chines
     "formula": (EN, "as wide as $h_t$", "wide", "{#idea}", "#idea lacks the formula $h_t$"),
 }
 SNIPPETS = {
-    "section size": (SNIPPET, "            out.app", LONG + "            out.app", "[start:cell]", "section cell has 55 lines, cut to 45"),
+    "section size": (SNIPPET, "    print(f", LONG + "    print(f", "[start:main]", "section main has 46 lines, cut to 45"),
     "class size": (SNIPPET, "# --8<-- [start:main]", f'class Big:\n    """Big."""\n\n{HUGE}\n# --8<-- [start:main]', "class Big", "class Big has 63 lines, cut to 60"),
     "line size": (SNIPPET, "A leaky sum.", "A leaky sum" + "." * 70, "A leaky", "at most 80 characters, this one 91"),
-    "no main": (SNIPPET, ":main]", ":mein]", 1, "section main is missing: # --8<-- [start:main]"),
+    "no section imports": (SNIPPET, ":imports]", ":inports]", 1, "section imports is missing: # --8<-- [start:imports]"),
     "not Python": (SNIPPET, "import math", "import math math", "math math", "this is not Python"),
     "numpy": (SNIPPET, "import math", "import numpy", "numpy", "standard library only, not numpy"),
     "sibling": (SNIPPET, "import math", "from snippets.rnn import RNN", "RNN", "only, not snippets.rnn"),
