@@ -109,7 +109,8 @@ def attention(query, key, value, mask=None):
         mask: (B, T, S)
         -> (B, T, C), (B, T, S)
     """
-    axes = "BATD" if getattr(query, "ndim", 3) == 4 else "BTD"
+    # Heads are an axis more, a single sequence is one less.
+    axes = {2: "TD", 4: "BATD"}.get(getattr(query, "ndim", 3), "BTD")
     check_shape("query", query, *axes)
     batch, D, dtype = query.shape[:-2], query.shape[-1], query.dtype
     check_shape("key", key, *batch, "S", D, dtype=dtype)

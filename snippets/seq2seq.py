@@ -119,7 +119,7 @@ class Decoder(nn.Module):
         """
         check_shape("previous", previous, "B", "T")
         B, H = previous.shape[0], self.gru.hidden_size
-        dtype = self.readout.weight.dtype
+        dtype = self.gru.weight_ih_l0.dtype
         check_shape("context", context, B, H, dtype=dtype)
         h = context if h is None else h
         check_shape("h", h, B, H, dtype=dtype)

@@ -209,14 +209,14 @@ LAYERS, WIDTH, VOCABULARY = 2, 64, 11
 
 
 class Blend(nn.Module):
-    """An embedding of shares of tokens instead of tokens."""
+    """An embedding of shares of tokens, which stand in the place of the tokens."""
 
     def __init__(self, embed):
         super().__init__()
         self.weight = embed.weight
 
-    def forward(self, shares):
-        return shares @ self.weight
+    def forward(self, tokens):
+        return self.shares @ self.weight
 
 
 def decoder(seed):
@@ -232,10 +232,11 @@ def training_depth(T):
 def generation_depth(T):
     model, caches = decoder(0), [[] for _ in range(LAYERS)]
     model.embed = Blend(model.embed)
-    shares = torch.eye(VOCABULARY).double().to(DEVICE)[:1, None]
+    model.embed.shares = torch.eye(VOCABULARY).double().to(DEVICE)[:1, None]
+    nothing = torch.zeros(1, 1, dtype=torch.long, device=DEVICE)
     for _ in range(T):
-        scores = model(shares, caches)
-        shares = scores.softmax(2)
+        scores = model(nothing, caches)
+        model.embed.shares = scores.softmax(2)
     return depth(scores.sum())
 
 
