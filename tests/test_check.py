@@ -1,4 +1,4 @@
-"""Every fault that tools/check.py knows, alone in a house that has no other."""
+"""Every fault that tools/check/run.py knows, alone in a house that has no other."""
 
 # One fault is one line of a table, however long.
 # ruff: noqa: E501
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from small_house import FILES, build
 
-from tools.check import Fault, check
+from tools.check.run import Fault, check
 
 ROOT = Path(__file__).parent.parent
 ZH, EN, LAB = "docs/zh/echo.md", "docs/en/echo.md", "docs/lab/echo.py"
@@ -301,7 +301,7 @@ def test_one_language_will_do_for_a_page_that_waits(house, own, other):
     lab = house / LAB
     lab.write_text(cells.sub("", lab.read_text("utf-8")), "utf-8")
     assert check(house) == []
-    accept = [sys.executable, "-m", "tools.instep", "echo"]
+    accept = [sys.executable, "-m", "tools.check.accepted", "echo"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(accept, cwd=house, env=env, capture_output=True, text=True)
     assert done.returncode == 1 and "echo waits for its translation" in done.stderr
@@ -497,7 +497,7 @@ def test_the_command(house):
 
 
 def test_a_section_that_left_its_twin_behind(house):
-    accept = [sys.executable, "-m", "tools.instep", "echo", "index"]
+    accept = [sys.executable, "-m", "tools.check.accepted", "echo", "index"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(accept, cwd=house, env=env, check=True)
     assert check(house) == []
