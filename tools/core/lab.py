@@ -93,13 +93,14 @@ class Lab:
         return (self.root / "snippets" / f"{stem}.py").read_text("utf-8")
 
     def key(self, device: str) -> str:
-        """A hash of all that the record depends on; prose is not in it."""
-        snippets = sorted(set(re.findall(r"^from snippets\.(\w+)", self.text, re.M)))
+        """A hash of all that the record depends on.
+
+        Snippets are among the code, as inlined; prose and their docstrings are not.
+        """
         packages = ("torch", "numpy", "matplotlib")
         depends = {
             "format": FORMAT,
             "code": [part.text for part in self.code],
-            "snippets": {stem: self.snippet(stem) for stem in snippets},
             "versions": {name: version(name) for name in packages},
             "python": platform.python_version(),
             "style": STYLE.read_text("utf-8"),
