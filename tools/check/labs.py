@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tools.check import safety
 from tools.check.chinese import HAN
 from tools.check.text import Faults
 from tools.core.blocks import Cell, cells
@@ -120,14 +121,26 @@ def links(prose: Prose) -> Faults:
             yield line, f"{target}: links of a lab are addresses, write {address}"
 
 
+def selectors(line: str) -> list[str]:
+    """Find what stands before each `{`, in time that grows with the line alone."""
+    parts = re.split(r"([{}<>])", line)
+    before = [text for text, sign in zip(parts[::2], parts[1::2]) if sign == "{"]
+    return [name for text in before if text for name in text.split(",")]
+
+
 def drawing(house: House, file: str) -> Faults:
     """Check a figure drawn by hand, which both languages and both schemes show."""
     text = house.read(file)
+    if len(text.encode()) > safety.LARGEST:
+        size = f"{len(text.encode()) // 1000} KB, it may have {safety.LARGEST // 1000}"
+        yield 1, f"this drawing has {size}: round its numbers, drop what nobody sees"
+        return
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         yield error.position[0], f"this is not XML: {error}"
         return
+    yield from safety.drawing(text, root)
     if "viewBox" not in root.attrib or {"width", "height"} & root.attrib.keys():
         yield 1, "the svg has a viewBox, and no width or height: the page sets them"
     prefix = file.rpartition("/")[2].removesuffix(".svg").partition("-")[0] + "-"
@@ -141,7 +154,7 @@ def drawing(house: House, file: str) -> Faults:
         for name in " ".join(names).split():
             if not name.startswith(prefix):
                 yield number, f"{name}: ids and classes begin with {prefix}"
-        for selector in ",".join(re.findall(r"([^{}<>]+)\{", line)).split(","):
+        for selector in selectors(line):
             if not re.match(rf"\s*($|@|from|to|\d|[.#]{prefix})", selector):
                 text = f"{selector.strip()} styles the whole page"
                 yield number, f"{text}, begin with .{prefix}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tools.check import accepted
+from tools.check import accepted, safety
 from tools.check import chinese as rules_chinese
 from tools.check import labs as rules_labs
 from tools.check import pages as rules_pages
@@ -24,7 +24,12 @@ from tools.core.house import Fault, House
 from tools.core.prose import Prose
 
 LANGUAGES = ("zh", "en")
-RULES = (*rules_text.RULES, *rules_chinese.RULES, *rules_terms.RULES)
+RULES = (
+    *rules_text.RULES,
+    *rules_chinese.RULES,
+    *rules_terms.RULES,
+    *safety.RULES,
+)
 Faults = Iterator[tuple[str, int, str]]
 
 
