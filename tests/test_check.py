@@ -85,7 +85,7 @@ PAGES = {
     "handler": (BOTH, "> ", '> [a](index.md){ onclick="f()" } ', "onclick", "a page runs no script"),
     "address": (BOTH, "> ", "> [a](javascript:alert(1)) ", "javascript", "a link may begin with http, https, mailto, not javascript:"),
     "hidden address": (BOTH, "> ", "> [a](java&#115;cript:f) ", "java&", "not javascript:"),
-    "open tag": (BOTH, "> ", "> <div ", "<div ", "a tag is not closed; write &lt;"),
+    "open tag": (BOTH, "> ", "> <q ", "<q ", "a tag is not closed; write &lt;"),
     "open fence": (GUIDES, "````\n", "````\n\n```sh\n", "```sh", "is not closed"),
     "no file": (BOTH, "echo.py:step", "ecco.py:step", "ecco.py", "ecco.py is in neither"),
     "no part": (BOTH, "echo.py:step", "echo.py:cho", ":cho", "has no section cho"),

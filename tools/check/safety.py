@@ -17,7 +17,7 @@ Faults = Iterator[tuple[int, str]]
 # The elements of a page, and the attributes of each.
 HTML = {
     "br": set(),
-    "div": {"class", "role", "aria-label", "markdown"},
+    "div": {"class", "role", "aria-label", "lang", "markdown"},
     "figcaption": {"markdown"},
     "figure": {"id", "markdown"},
     "input": {"type", "name", "id", "checked"},
