@@ -69,7 +69,7 @@ def use_book(function):
 @use_book
 def docs(session):
     """Run the labs and build both languages into site/."""
-    python(session, "-m", "tools.build", *session.posargs)
+    python(session, "-m", "tools.press.build", *session.posargs)
 
 
 @use_book
@@ -82,7 +82,7 @@ def labs(session):
 def tests(session):
     """Run tests; words after `--` go to pytest."""
     if not session.posargs:
-        python(session, "-m", "tools.build")
+        python(session, "-m", "tools.press.build")
     python(session, "-m", "pytest", *(session.posargs or WORKERS))
 
 
@@ -115,34 +115,34 @@ def fix(session):
 @use_book
 def new(session):
     """Lay out the five files of a new architecture: `nox -s new -- mingru`."""
-    python(session, "-m", "tools.new", *session.posargs)
+    python(session, "-m", "tools.craft.new", *session.posargs)
 
 
 @use_book
 def accept(session):
     """Say that both languages of a page were read and agree: `nox -s accept -- gru`."""
-    python(session, "-m", "tools.instep", *session.posargs)
+    python(session, "-m", "tools.check.accepted", *session.posargs)
 
 
 @use_book
 def mutants(session):
     """Change one token at a time and list what the tests did not notice."""
-    python(session, "-m", "tools.mutants", *session.posargs)
+    python(session, "-m", "tools.craft.mutants", *session.posargs)
 
 
 @use_book
 def serve(session):
     """Preview with live reload; `nox -s serve -- gru` runs only the labs it needs."""
-    python(session, "-m", "tools.preview", *session.posargs)
+    python(session, "-m", "tools.press.preview", *session.posargs)
 
 
 @use_book
 def bench(session):
     """Print what pages cost their readers, and what a build costs us."""
-    python(session, "-m", "tools.build")
+    python(session, "-m", "tools.press.build")
     python(session, "-m", "pytest", "tests/site/bench.py")
     python(session, "-m", "pytest", "tests/bench.py")
-    python(session, "-m", "tools.bench")
+    python(session, "-m", "tools.craft.bench")
 
 
 @use_book
@@ -171,7 +171,7 @@ def minimums(session):
 def newest(session):
     """Build the book and test it with the newest version of everything."""
     session.install(*PACKAGES)
-    session.run("python", "-m", "tools.build", env=ENV)
+    session.run("python", "-m", "tools.press.build", env=ENV)
     session.run("python", "-m", "pytest", *WORKERS, env=ENV)
 
 

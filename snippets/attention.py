@@ -1,9 +1,10 @@
 """Attention: compare a query with keys, average the values by the match.
 
-Source: Bahdanau et al. 2015, "Neural Machine Translation by Jointly Learning
-    to Align and Translate" (arXiv 1409.0473): additive scores; Vaswani et al.
-    2017, "Attention Is All You Need" (arXiv 1706.03762): scaled dot products
-    (eq. 1) and heads. Parameter names are those of torch.nn.MultiheadAttention.
+Source: Bahdanau, Cho & Bengio 2015, "Neural Machine Translation by Jointly
+    Learning to Align and Translate" (arXiv 1409.0473): additive scores;
+    Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762): scaled
+    dot products (eq. 1) and heads. Parameter names are those of
+    torch.nn.MultiheadAttention.
 Axes: B batch, T time, S source time, D model width, A heads, I input,
     H hidden, C channels.
 Run: python attention.py

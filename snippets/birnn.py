@@ -1,8 +1,9 @@
 """Bidirectional LSTM: one half has read the past, the other the future.
 
-Source: Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks";
-    with LSTMs: Graves & Schmidhuber 2005, "Framewise Phoneme Classification
-    with Bidirectional LSTM and Other Neural Network Architectures"; the
+Source: Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks"
+    (IEEE Transactions on Signal Processing 45(11)); with LSTMs: Graves &
+    Schmidhuber 2005, "Framewise Phoneme Classification with Bidirectional LSTM
+    and Other Neural Network Architectures" (Neural Networks 18(5-6)); the
     documentation of torch.nn.LSTM, whose two halves these are.
 Axes: B batch, T time, I input, H hidden.
 Run: python birnn.py

@@ -1,8 +1,8 @@
 """Word embeddings: a vector for each word, learned from the company it keeps.
 
-Source: Mikolov et al. 2013, "Distributed Representations of Words and Phrases
-    and their Compositionality" (arXiv 1310.4546): negative sampling, and
-    the power 3/4 of counts.
+Source: Mikolov, Sutskever, Chen, Corrado & Dean 2013, "Distributed
+    Representations of Words and Phrases and their Compositionality" (arXiv
+    1310.4546): negative sampling, and the power 3/4 of counts.
 Axes: B batch, T time, D model width, V vocabulary.
 Run: python embedding.py
 Licence: MIT, from the book Unrolled · 展开.

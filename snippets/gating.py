@@ -1,6 +1,9 @@
 """Gating: a number in (0, 1), read from the data, says how much passes.
 
-Source: Levy et al. 2018 (arXiv 1805.03716), Hu et al. 2018 (arXiv 1709.01507).
+Source: Levy, Lee, FitzGerald & Zettlemoyer 2018, "Long Short-Term Memory as
+    a Dynamically Computed Element-wise Weighted Sum" (arXiv 1805.03716): the
+    state as a weighted sum; Hu, Shen & Sun 2018, "Squeeze-and-Excitation
+    Networks" (arXiv 1709.01507): the gate over channels.
 Axes: B batch, T time, S source time, I input, H hidden, C channels.
 Run: python gating.py
 Licence: MIT, from the book Unrolled · 展开.

@@ -1,8 +1,9 @@
 """How a gradient travels back through time, and what is done to it on the way.
 
-Source: Werbos 1990, "Backpropagation Through Time"; Pascanu, Mikolov & Bengio
-    2013, "On the difficulty of training recurrent neural networks"; the
-    documentation of torch.nn.utils.clip_grad_norm_ and clip_grad_value_.
+Source: Werbos 1990, "Backpropagation Through Time: What It Does and How to
+    Do It" (Proceedings of the IEEE 78(10)); Pascanu, Mikolov & Bengio 2013,
+    "On the difficulty of training recurrent neural networks" (arXiv 1211.5063);
+    the documentation of torch.nn.utils.clip_grad_norm_ and clip_grad_value_.
 Axes: B batch, T time, H hidden.
 Run: python gradients.py
 Licence: MIT, from the book Unrolled · 展开.

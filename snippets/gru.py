@@ -1,8 +1,9 @@
 """Gated recurrent unit: one gate mixes old and new, one hides the past.
 
 Source: Cho et al. 2014, "Learning Phrase Representations using RNN
-    Encoder-Decoder" (arXiv 1406.1078: v1 and v3 place the reset differently);
-    the documentation of torch.nn.GRU, whose parameter names these are.
+    Encoder-Decoder for Statistical Machine Translation" (arXiv 1406.1078: v1
+    and v3 place the reset differently); the documentation of torch.nn.GRU,
+    whose parameter names these are.
 Axes: B batch, T time, I input, H hidden.
 Run: python gru.py
 Licence: MIT, from the book Unrolled · 展开.

@@ -1,8 +1,10 @@
 """Long short-term memory: a state that is added to, behind three gates.
 
-Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; the forget
-    gate is from Gers, Schmidhuber & Cummins 2000, "Learning to Forget"; the
-    documentation of torch.nn.LSTM, whose parameter names these are.
+Source: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory" (Neural
+    Computation 9(8)); the forget gate is from Gers, Schmidhuber & Cummins 2000,
+    "Learning to Forget: Continual Prediction with LSTM" (Neural Computation
+    12(10)); the documentation of torch.nn.LSTM, whose parameter names these
+    are.
 Axes: B batch, T time, I input, H hidden.
 Run: python lstm.py
 Licence: MIT, from the book Unrolled · 展开.

@@ -1,8 +1,8 @@
 """A window MLP: the sequence as one block, with weights for every position.
 
-Source: Bengio et al. 2003, "A Neural Probabilistic Language Model" (JMLR 3):
-    one hidden layer over a window of fixed width that slides along the text;
-    theirs has tanh units, ours ReLU.
+Source: Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic
+    Language Model" (JMLR 3): one hidden layer over a window of fixed width
+    that slides along the text; theirs has tanh units, ours ReLU.
 Axes: B batch, T time, I input, H hidden, K kernel, C channels.
 Run: python mlp.py
 Licence: MIT, from the book Unrolled · 展开.

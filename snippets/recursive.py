@@ -1,7 +1,8 @@
 """Recursive networks: one cell, applied up a tree instead of along a chain.
 
-Source: Socher et al. 2013, "Recursive Deep Models" (EMNLP): the plain cell;
-    Tai, Socher, Manning 2015, "Improved Semantic Representations From
+Source: Socher et al. 2013, "Recursive Deep Models for Semantic
+    Compositionality Over a Sentiment Treebank" (EMNLP): the plain cell; Tai,
+    Socher & Manning 2015, "Improved Semantic Representations From
     Tree-Structured Long Short-Term Memory Networks" (arXiv 1503.00075).
 Axes: B batch, N nodes, E edges, I input, H hidden.
 Run: python recursive.py

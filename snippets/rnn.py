@@ -1,7 +1,8 @@
 """A simple recurrent network: one rule, applied at every time step.
 
-Source: Elman 1990, "Finding Structure in Time"; the documentation of
-    torch.nn.RNN, whose equation and parameter names these are.
+Source: Elman 1990, "Finding Structure in Time" (Cognitive Science 14(2)); the
+    documentation of torch.nn.RNN, whose equation and parameter names these
+    are.
 Axes: B batch, T time, I input, H hidden.
 Run: python rnn.py
 Licence: MIT, from the book Unrolled · 展开.

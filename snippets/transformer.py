@@ -1,8 +1,9 @@
 """Transformer: every step looks at every other, and no state is handed on.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762);
-    the norm first: Xiong et al. 2020 (arXiv 2002.04745). Names of parameters
-    are those of torch.nn.TransformerEncoderLayer. The attention is torch's.
+    the norm first: Xiong et al. 2020, "On Layer Normalization in the
+    Transformer Architecture" (arXiv 2002.04745). Names of parameters are those
+    of torch.nn.TransformerEncoderLayer. The attention is torch's.
 Axes: B batch, T time, S source time, D model width, A heads, V vocabulary,
     L layers.
 Run: python transformer.py

@@ -1,4 +1,4 @@
-"""Every fault that tools/check.py knows, alone in a house that has no other."""
+"""Every fault that tools/check/run.py knows, alone in a house that has no other."""
 
 # One fault is one line of a table, however long.
 # ruff: noqa: E501
@@ -8,12 +8,13 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from small_house import FILES, build
 
-from tools.check import Fault, check
+from tools.check.run import Fault, check
 
 ROOT = Path(__file__).parent.parent
 ZH, EN, LAB = "docs/zh/echo.md", "docs/en/echo.md", "docs/lab/echo.py"
@@ -78,6 +79,13 @@ PAGES = {
     "no whole file": (BOTH, '"echo.py"\n', '"echo.py:imports"\n', "{#code}", 'show the whole file, folded: --8<-- "echo.py"'),
     "no download": (BOTH, "(code/echo.py)", "(index.md)", "{#code}", "offer the whole file: [echo.py](code/echo.py)"),
     "Python": (BOTH, '```python\n--8<-- "echo.py:step', '```py\nx = 1\n--8<-- "echo.py:step', "```py", "include it: --8<--"),
+    "script": (BOTH, "> ", "<script>alert(1)</script>\n\n> ", "<script", "<script> may not stand on a page"),
+    "frame": (BOTH, "> ", '<iframe src="https://example.org"></iframe>\n\n> ', "<iframe", "<iframe> may not stand on a page"),
+    "style": (BOTH, '<figure markdown="1">', '<figure style="position:fixed" markdown="1">', "<figure", "<figure> may not have style"),
+    "handler": (BOTH, "> ", '> [a](index.md){ onclick="f()" } ', "onclick", "a page runs no script"),
+    "address": (BOTH, "> ", "> [a](javascript:alert(1)) ", "javascript", "a link may begin with http, https, mailto, not javascript:"),
+    "hidden address": (BOTH, "> ", "> [a](java&#115;cript:f) ", "java&", "not javascript:"),
+    "open tag": (BOTH, "> ", "> <q ", "<q ", "a tag is not closed; write &lt;"),
     "open fence": (GUIDES, "````\n", "````\n\n```sh\n", "```sh", "is not closed"),
     "no file": (BOTH, "echo.py:step", "ecco.py:step", "ecco.py", "ecco.py is in neither"),
     "no part": (BOTH, "echo.py:step", "echo.py:cho", ":cho", "has no section cho"),
@@ -174,6 +182,12 @@ DRAWINGS = {
     "class": (DRAWING, '"echo-line"', '"echo-b line"', "path", "line: ids and classes"),
     "colour": (DRAWING, '"var(--fig-0)"', '"#f00"', "path", "stroke #f00: colours are var("),
     "style": (DRAWING, "fill: none", "fill: red", "style", "fill red: colours are var(--fig"),
+    "script": (DRAWING, "<path", "<script>f()</script>\n<path", "<script", "<script> may not stand in a drawing"),
+    "foreign": (DRAWING, "<path", "<foreignObject/>\n<path", "<foreign", "<foreignObject> may not stand in a drawing"),
+    "bitmap": (DRAWING, "<path", '<image href="#a"/>\n<path', "<image", "<image> may not stand in a drawing"),
+    "handler": (DRAWING, "<path", '<path onload="f()"', "<path", "<path> may not have onload"),
+    "outside": (DRAWING, "<text", '<use href="https://example.org/a.svg"/><text', "<use", "a drawing refers to its own parts"),
+    "fetched": (DRAWING, "fill: none", "fill: none; mask: url(https://example.org)", "fill: none", "a drawing fetches nothing"),
     "selector": (DRAWING, ".echo-line {", "text, .echo-line {", "style", "text styles the whole page, begin with .echo-"),
     "variable": (DRAWING, "--fig-0", "--fig-9", "path", "stroke var(--fig-9): colours are"),
 }
@@ -301,7 +315,7 @@ def test_one_language_will_do_for_a_page_that_waits(house, own, other):
     lab = house / LAB
     lab.write_text(cells.sub("", lab.read_text("utf-8")), "utf-8")
     assert check(house) == []
-    accept = [sys.executable, "-m", "tools.instep", "echo"]
+    accept = [sys.executable, "-m", "tools.check.accepted", "echo"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(accept, cwd=house, env=env, capture_output=True, text=True)
     assert done.returncode == 1 and "echo waits for its translation" in done.stderr
@@ -314,6 +328,16 @@ def test_copies_differ(house):
     found = [f for f in check(house) if "missing" not in f.message and f.line > 2]
     message = f"Echo is not the Echo of {SNIPPET}:22"
     expect(found, "snippets/zecho.py:22", message=message)
+
+
+@pytest.mark.parametrize("size", [50_000, 1_000_000])
+@pytest.mark.parametrize("inside", ["a" * 60, ". ", "{", "<", "a {", "x" * 59 + "\n"])
+def test_no_drawing_is_checked_for_long(house, inside, size):
+    text = (inside.replace("<", "&lt;") * size)[:size].rstrip("&lt")
+    edit(house, DRAWING, ">h<", f">{text}<")
+    start = time.monotonic()
+    check(house)
+    assert time.monotonic() - start < 5
 
 
 def test_the_step_belongs_into_the_cell(house):
@@ -446,7 +470,7 @@ def test_the_description_is_prose(house):
         "Elman 1990, “Finding Structure in Time”, *Cognitive Science* 14(2):179–211.",
         "| 甲 | $x$ |\n|:--|:-:|\n| 乙：丙 | `x:` |",
         '??? question "练习 1 · 为什么？"\n\n    因为 $x$。\n\n    !!! note "注"\n\n        好。',
-        '<figure markdown="1">\n<p style="a: b">甲</p>\n乙\n</figure>',
+        '<figure markdown="1">\n<div class="a: b">甲</div>\n乙\n</figure>',
         "$$\nx, y. \\text{其中, x}\n$$",
         "```bash\necho 中文, x\n# 两行\n```",
         "甲[^1]。\n\n[^1]: 乙。",
@@ -497,7 +521,7 @@ def test_the_command(house):
 
 
 def test_a_section_that_left_its_twin_behind(house):
-    accept = [sys.executable, "-m", "tools.instep", "echo", "index"]
+    accept = [sys.executable, "-m", "tools.check.accepted", "echo", "index"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(accept, cwd=house, env=env, check=True)
     assert check(house) == []

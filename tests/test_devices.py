@@ -5,10 +5,10 @@ import sys
 import pytest
 import torch
 
-import tools.build
+import tools.press.build
 from tests import small_house
-from tools import records
-from tools.labs import run
+from tools.labs import records
+from tools.labs.run import run
 
 
 def test_records_of_another_device_are_kept_apart(tmp_path):
@@ -25,6 +25,8 @@ def test_records_of_another_device_are_kept_apart(tmp_path):
 def test_the_book_is_built_on_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(sys, "argv", ["build", "--device", "cuda"])
-    monkeypatch.setattr(tools.build, "check", lambda *_: pytest.fail("it goes on"))
+    monkeypatch.setattr(
+        tools.press.build, "check", lambda *_: pytest.fail("it goes on")
+    )
     with pytest.raises(SystemExit, match="CPU"):
-        tools.build.main()
+        tools.press.build.main()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.check import check
-from tools.front import waits
-from tools.house import House
-from tools.rules_code import AXES
+from tools.check.run import check
+from tools.check.snippets import AXES
+from tools.core.front_matter import waits
+from tools.core.house import House
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = sorted(ROOT.glob("snippets/[!_]*.py"))
@@ -128,11 +128,31 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "files, allowed",
-    [("snippets/**", set()), ("docs/**", {"snippets"}), ("tools", {"tools"})],
+    [("snippets/**", set()), ("docs/**", {"snippets"}), ("tools/*", {"tools"})],
 )
 def test_arrows_point_one_way(files, allowed):
     for path in ROOT.glob(f"{files}/*.py"):
         assert imports(path) <= allowed, path
+
+
+# What each room of tools/ may import besides itself; build joins them all.
+ROOMS = {
+    "core": set(),
+    "labs": {"core"},
+    "check": {"core"},
+    "press": {"core", "labs"},
+    "craft": {"core", "labs", "check", "press"},
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_arrows_point_one_way_inside_the_tools(room):
+    assert {path.parent.name for path in ROOT.glob("tools/*/__init__.py")} == {*ROOMS}
+    for path in ROOT.glob(f"tools/{room}/*.py"):
+        text = path.read_text("utf-8")
+        found = {*re.findall(r"^\s*(?:from|import) tools\.(\w+)", text, re.M)}
+        more = {"check"} if path.name == "build.py" else set()
+        assert found <= {room} | ROOMS[room] | more, path
 
 
 def test_a_test_reads_only_the_snippet_of_its_stem():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.mutants import passing
-from tools.mutations import mutants
+from tools.craft.mutants import passing
+from tools.craft.mutations import mutants
 
 ROOT = Path(__file__).parents[1]
 
@@ -166,7 +166,7 @@ def run(tmp_path):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{stem}.py").write_text(text, "utf-8")
         result = subprocess.run(
-            [sys.executable, "-m", "tools.mutants", "tiny"],
+            [sys.executable, "-m", "tools.craft.mutants", "tiny"],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -213,7 +213,7 @@ def test_the_original_must_pass(run):
 
 
 def test_a_missing_file_is_named(run, tmp_path, monkeypatch, capsys):
-    from tools import mutants as tool
+    from tools.craft import mutants as tool
 
     monkeypatch.chdir(tmp_path)
     assert tool.examine("tiny") == 1

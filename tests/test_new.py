@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.check import check
+from tools.check.run import check
 
 ROOT = Path(__file__).parent.parent
 STEM = "leaky_average"
@@ -27,7 +27,7 @@ def book(tmp_path_factory):
     unwanted = shutil.ignore_patterns(".*", "build", "site", "__pycache__")
     shutil.copytree(ROOT, book, ignore=unwanted)
     assert check(book) == []
-    done = run(book, "tools.new", STEM)
+    done = run(book, "tools.craft.new", STEM)
     assert done.returncode == 0, done.stderr
     assert f"nox -s tests -- tests/test_{STEM}.py" in done.stdout
     return book
@@ -68,5 +68,5 @@ def test_its_test_passes_and_its_lab_runs(book):
     ],
 )
 def test_names_that_will_not_do(book, arguments, message):
-    done = run(book, "tools.new", *arguments)
+    done = run(book, "tools.craft.new", *arguments)
     assert done.returncode == 1 and message in done.stderr

@@ -15,7 +15,7 @@ from textwrap import dedent
 import pytest
 from markdown import Markdown
 
-from tools.source import fences
+from tools.core.blocks import fences
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

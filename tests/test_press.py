@@ -14,9 +14,10 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tests import small_house
-from tools import records, search
-from tools.lab import Lab, runnable, stems
-from tools.reading import minutes
+from tools.core.lab import Lab, runnable, stems
+from tools.labs import records
+from tools.press import search_script
+from tools.press.reading_time import minutes
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,7 +45,7 @@ def lay_out(root: Path) -> Path:
 
 def build(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "tools.build", *arguments],
+        [sys.executable, "-m", "tools.press.build", *arguments],
         cwd=root,
         env={**os.environ, "LAB_TIMEOUT": "120", **env},
         capture_output=True,
@@ -285,7 +286,7 @@ RERUN = {
 
 @pytest.mark.parametrize("change", RERUN.values(), ids=RERUN)
 def test_lab_runs_again_when_its_record_is_not_sound(book, change):
-    from tools.labs import run
+    from tools.labs.run import run
 
     change(book)
     assert run("echo", "cpu", 120, book).state == "run"
@@ -296,7 +297,7 @@ def test_key_depends_on_versions_and_device(built, monkeypatch):
     lab = Lab("echo", built)
     assert lab.key("cpu") != lab.key("cuda")
     before = lab.key("cpu")
-    monkeypatch.setattr("tools.lab.version", lambda package: "0.0")
+    monkeypatch.setattr("tools.core.lab.version", lambda package: "0.0")
     assert lab.key("cpu") != before
 
 
@@ -322,7 +323,7 @@ def test_a_script_that_is_not_as_expected_is_not_edited(tmp_path):
         (root / "assets/javascripts").mkdir(parents=True)
         (root / "assets/javascripts/bundle.0.min.js").write_text("search()", "utf-8")
     with pytest.raises(ValueError, match="says location.protocol.* not once"):
-        search.write(tmp_path)
+        search_script.write(tmp_path)
 
 
 def test_two_builds_from_cold_give_the_same_site(built, tmp_path):
@@ -344,7 +345,7 @@ def test_two_builds_from_cold_give_the_same_site(built, tmp_path):
 
 def test_two_builds_at_once_both_succeed(book):
     shutil.rmtree(book / "build")
-    command = [sys.executable, "-m", "tools.build"]
+    command = [sys.executable, "-m", "tools.press.build"]
     both = [
         subprocess.Popen(command, cwd=book, stdout=subprocess.DEVNULL, stderr=-1)
         for _ in range(2)
@@ -484,7 +485,7 @@ def test_a_device_that_is_not_there_is_an_error():
         command = [
             "-c",
             "import torch; torch.cuda.is_available = lambda: False; "
-            "import tools.labs; tools.labs.parse(['--device', 'cuda'])",
+            "from tools.labs import run; run.parse(['--device', 'cuda'])",
         ]
     else:
         command = ["-m", "tools.labs", "--device", "cuda"]

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 from test_press import built, edit  # noqa: F401  (a fixture)
 
-from tools.preview import free
+from tools.press.preview import free
 
 SOON = 5  # seconds
 

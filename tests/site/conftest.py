@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 from built import LABS, LANGUAGES, SITE, WATCH_SHIFT, addresses
 from playwright.sync_api import sync_playwright
 
-from tools.partial import NOTE
+from tools.press.partial import NOTE
 
 
 def pytest_generate_tests(metafunc):

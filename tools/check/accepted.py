@@ -1,0 +1,114 @@
+"""Keep the two languages in step: `python -m tools.check.accepted gru` accepts a pair.
+
+The lock holds, for each section of each page, a hash of the prose of either
+language as it stood when somebody last read both and found that they say the same.
+Formulas, code, numbers and links are not in it: the checker compares those itself.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.check.pages import page
+from tools.core.front_matter import waits
+from tools.core.house import House
+from tools.core.prose import CODE, FORMULA, LINK, NUMBER, Prose
+
+LANGUAGES = ("zh", "en")
+LOCK = "docs/translations.lock"
+SIGNS = re.compile(f"([{FORMULA}{NUMBER}{CODE}{LINK}])\\1+")
+HEAD = """\
+# What each section said, in either language, when both were last read side by side.
+# Made by: nox -s accept -- <page>
+"""
+
+
+def prints(prose: Prose) -> dict[str, str]:
+    """Hash the prose of each section; what stands above the first is `top`."""
+    starts = {h.line: h.id for h in prose.headings if h.level == 2}
+    texts, section = {"top": ""}, "top"
+    for line, text in enumerate(prose.text.split("\n"), prose.first):
+        section = starts.get(line, section)
+        texts[section] = texts.get(section, "") + text + " "
+    return {id: digest(text) for id, text in texts.items()}
+
+
+def digest(text: str) -> str:
+    words = " ".join(SIGNS.sub(r"\1", text).split())
+    return hashlib.sha256(words.encode()).hexdigest()[:8]
+
+
+def read(house: House) -> dict[str, list[str]]:
+    """Read the lock: `gru#idea` -> hash in Chinese, hash in English."""
+    lines = house.read(LOCK).splitlines() if house.has(LOCK) else []
+    entries = (line.split() for line in lines if line and not line.startswith("#"))
+    return {name: hashes for name, *hashes in entries}
+
+
+def drifted(house: House, name: str, pair: list[Prose]) -> Iterator[tuple]:
+    """Name the sections of a page that are not as they were accepted."""
+    if not house.has(LOCK):
+        return
+    stem, lock = name.removesuffix(".md"), read(house)
+    found = [prints(prose) for prose in pair]
+    if not any(key.startswith(f"{stem}#") for key in lock):
+        text = f"a new page: when both languages agree: nox -s accept -- {stem}"
+        yield pair[0].file, 1, text
+        return
+    accept, both = f"read both, then: nox -s accept -- {stem}", []
+    for section in found[0]:
+        now = [one.get(section) for one in found]
+        known = lock.get(f"{stem}#{section}", [None, None])
+        moved = [prose for prose, a, b in zip(pair, now, known) if a != b]
+        if len(moved) == 1:
+            (still,) = (prose for prose in pair if prose is not moved[0])
+            text = f"#{section} changed, its twin in {still.file} did not; {accept}"
+            yield moved[0].file, place(moved[0], section), text
+        elif moved:
+            both.append(section)
+    if both:
+        names = ", ".join(f"#{section}" for section in both)
+        text = f"new or changed in both languages: {names}; {accept}"
+        yield pair[0].file, place(pair[0], both[0]), text
+
+
+def place(prose: Prose, section: str) -> int:
+    """Find the line of a section."""
+    return {h.id: h.line for h in prose.headings}.get(section, prose.first)
+
+
+def accept(house: House, stems: list[str]) -> None:
+    """Write down what the pages say now."""
+    lock = {k: v for k, v in read(house).items() if k.partition("#")[0] not in stems}
+    for stem in stems:
+        files = [f"docs/{language}/{stem}.md" for language in LANGUAGES]
+        if not all(map(house.has, files)):
+            continue  # a page that waits for its twin, or one that is gone
+        one, two = (prints(page(house, f, x)) for f, x in zip(files, LANGUAGES))
+        lock |= {f"{stem}#{id}": [one[id], two[id]] for id in one if id in two}
+    lines = (" ".join([name, *hashes]) for name, hashes in sorted(lock.items()))
+    (house.root / LOCK).write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
+
+
+def main() -> None:
+    house = House(Path.cwd())
+    known = {Path(file).stem for file in house.files("docs/zh/*.md")}
+    known |= {Path(file).stem for file in house.files("docs/en/*.md")}
+    known |= {name.partition("#")[0] for name in read(house)}
+    stems = sys.argv[1:]
+    if not stems:
+        sys.exit(f"accept which page? One or more of: {', '.join(sorted(known))}")
+    for stem in stems:
+        if stem not in known:
+            sys.exit(f"there is no page {stem}, only: {', '.join(sorted(known))}")
+        if waits(house, f"{stem}.md"):
+            text = "waits for its translation: translate, take translation: needed out"
+            sys.exit(f"{stem} {text}, then accept")
+    accept(house, stems)
+    print(f"accepted: {', '.join(stems)}; commit {LOCK} with the pages")
+
+
+if __name__ == "__main__":
+    main()

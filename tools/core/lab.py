@@ -1,0 +1,114 @@
+"""A lab as a document: its cells, the snippets inlined into them, its key."""
+
+import ast
+import hashlib
+import json
+import platform
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+from tools.core.blocks import MARKER, cells
+
+ROOT = Path(__file__).parents[2]
+STYLE = ROOT / "tools" / "labs" / "matplotlibrc"
+FORMAT = 4  # of a record; raise it when the press starts to write another
+IMPORT = re.compile(r"from snippets\.(\w+) import (.+)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A cell as it is executed and shown; prose has a language, code has none."""
+
+    text: str
+    line: int
+    language: str | None = None
+    snippet: str | None = None  # the stem, if the cell is an inlined snippet
+
+
+def runnable(source: str) -> str:
+    """The source of a snippet without docstring, markers and `__main__` block."""
+    body = ast.parse(source).body
+    drop = [node for node in body if ast.unparse(node).startswith("if __name__ ==")]
+    if ast.get_docstring(ast.Module(body, [])) is not None:
+        drop.append(body[0])
+    gone = {n for node in drop for n in range(node.lineno, node.end_lineno + 1)}
+    lines = enumerate(source.splitlines(), 1)
+    return without_markers(line for n, line in lines if n not in gone)
+
+
+def without_markers(lines) -> str:
+    text = "\n".join(line for line in lines if not MARKER.search(line)).strip()
+    return re.sub(r"\n{4,}", "\n\n\n", text)
+
+
+class Lab:
+    def __init__(self, stem: str, root: Path = ROOT):
+        self.stem, self.root = stem, root
+        self.path = root / "docs" / "lab" / f"{stem}.py"
+        self.text = self.path.read_text("utf-8")
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """Every cell; an import of a snippet is a cell of its own, the snippet."""
+        parts = []
+        for cell in cells(self.text):
+            if cell.language is not None:
+                prose = "\n".join(cell.lines).strip()
+                parts.append(Part(prose, cell.line, cell.language))
+                continue
+            rest = []
+            for number, line in enumerate(cell.lines, cell.line):
+                if found := IMPORT.fullmatch(line):
+                    text = runnable(self.snippet(found[1]))
+                    parts.append(Part(text, number, snippet=found[1]))
+                else:
+                    rest.append(line)
+            if code := without_markers(rest):
+                parts.append(Part(code, cell.line))
+        return parts
+
+    def prose(self, language: str) -> set[int]:
+        """Number the prose cells to show; one without a twin is for both languages."""
+        told = [part.language for part in self.parts] + [None]
+        return {
+            n
+            for n, own in enumerate(told)
+            if own == language
+            or (own == "zh" and told[n + 1] != "en")
+            or (own == "en" and told[n - 1] != "zh")
+        }
+
+    @property
+    def code(self) -> list[Part]:
+        return [part for part in self.parts if part.language is None]
+
+    @property
+    def has_snippet(self) -> bool:
+        return (self.root / "snippets" / f"{self.stem}.py").is_file()
+
+    def snippet(self, stem: str) -> str:
+        return (self.root / "snippets" / f"{stem}.py").read_text("utf-8")
+
+    def key(self, device: str) -> str:
+        """A hash of all that the record depends on.
+
+        Snippets are among the code, as inlined; prose and their docstrings are not.
+        """
+        packages = ("torch", "numpy", "matplotlib")
+        depends = {
+            "format": FORMAT,
+            "code": [part.text for part in self.code],
+            "versions": {name: version(name) for name in packages},
+            "python": platform.python_version(),
+            "style": STYLE.read_text("utf-8"),
+            "device": device,
+        }
+        return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+
+
+def stems(root: Path = ROOT) -> list[str]:
+    files = (root / "docs" / "lab").glob("*.py")
+    return sorted(file.stem for file in files if file.stem != "__init__")

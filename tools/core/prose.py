@@ -1,0 +1,101 @@
+"""A page or a Markdown cell, taken apart: what is prose and what is not."""
+
+import re
+from dataclasses import dataclass, field
+
+from tools.core.blocks import INCLUDE, fenced
+from tools.core.values import MACRO, MINUTES
+
+# What is not prose is hidden behind a sign of its kind, one for each character.
+FORMULA, NUMBER, CODE, LINK = "\ue000\ue001\ue002\ue003"
+WORD = "词"  # a verdict prints as a word in the page's language
+
+VERDICT = re.compile(r"\{\{[^{}\n]*==[^{}\n]*\}\}")
+COMMENTS = re.compile(r"<!--.*?-->", re.S)
+SPANS = re.compile(r"(?<![\\`])(`+)(?!`)((?!\n\s*\n).)+?(?<!`)\1(?!`)", re.S)
+FORMULAS = re.compile(
+    r"(?<!\\)(?:\$\$(?P<display>(?:(?!\n\s*\n)[^$])+?)\$\$"
+    r"|\$(?!\s)(?P<inline>(?:\\.|(?!\n\s*\n)[^\\$])+?)(?<!\s)\$)"
+)
+LINKS = re.compile(
+    r"\]\((?P<inline><[^>\n]*>|(?:[^()\s]|\([^()\s]*\))*)(?:\s+\"[^\"\n]*\")?\)"
+    r"|^\[[^\]\n]+\]:[ \t]*(?P<reference>\S+)"
+    r"|\b(?:href|src)=\"(?P<html>[^\"\n]*)\"",
+    re.M,
+)
+NOT_URL = r"\s<>()\[\]，。；：！？（）、》」"
+URLS = re.compile(
+    r"<(?P<auto>https?://[^<>\s]+)>"
+    rf"|(?P<bare>https?://[^{NOT_URL}]*[^{NOT_URL},.;:!?])"
+)
+# Attribute lists, HTML entities and the `!` of an image: signs, not punctuation.
+SIGNS = re.compile(r"\{:?\s*[#.][^{}\n]*\}|\{:[^{}\n]*\}|&#?\w+;|!(?=\[)")
+HEADING = re.compile(r"^(#{1,6})\s+(.*)$")
+IDENTIFIER = re.compile(r"\{[^{}]*#([\w-]+)[^{}]*\}\s*$")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading; `id` is empty where the source gives none."""
+
+    line: int
+    level: int
+    id: str
+
+
+@dataclass
+class Prose:
+    """A page (front matter as blank lines) or a Markdown cell of a lab."""
+
+    file: str
+    language: str
+    lines: list[str]
+    first: int = 1  # the number of the first line in its file
+    text: str = ""  # the prose, everything else hidden; same lines, same columns
+    formulas: list[tuple[int, str, bool]] = field(default_factory=list)
+    macros: list[tuple[int, re.Match[str]]] = field(default_factory=list)
+    links: list[tuple[int, str]] = field(default_factory=list)
+    includes: list[tuple[int, str]] = field(default_factory=list)
+    headings: list[Heading] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take the lines apart, in the order in which Python-Markdown does."""
+        lines = zip(self.lines, fenced(self.lines))
+        text = "\n".join("" if code else line for line, code in lines)
+        raw = text = hide(text, COMMENTS, " ")
+        self.macros = [(self.at(text, m), m) for m in MACRO.finditer(raw)]
+        text = hide(text, SPANS, CODE)
+        for match in FORMULAS.finditer(text):
+            start, end = match.span(match.lastgroup)
+            tex, display = raw[start:end], match.lastgroup == "display"
+            self.formulas.append((self.at(text, match), tex, display))
+        text = hide(text, FORMULAS, FORMULA)
+        text = hide(hide(text, VERDICT, WORD), MACRO, NUMBER)
+        text = hide(text, MINUTES, NUMBER)
+        for pattern, sign in ((LINKS, LINK), (URLS, CODE)):
+            for match in pattern.finditer(text):
+                self.links.append((self.at(text, match), match[match.lastgroup]))
+            text = hide(text, pattern, sign)
+        self.text = hide(text, SIGNS, LINK)
+        for number, line in enumerate(self.lines, self.first):
+            if include := INCLUDE.match(line):
+                self.includes.append((number, include["path"]))
+        for number, line in enumerate(text.split("\n"), self.first):
+            if heading := HEADING.match(line):
+                id = IDENTIFIER.search(line)
+                level = len(heading[1])
+                self.headings.append(Heading(number, level, id[1] if id else ""))
+
+    def at(self, text: str, match: re.Match[str]) -> int:
+        """Give the line on which a match begins."""
+        return self.first + text.count("\n", 0, match.start())
+
+    def section(self, line: int) -> str:
+        """Name the section that a line belongs to: the last id above it."""
+        ids = [h.id for h in self.headings if h.id and h.line <= line]
+        return ids[-1] if ids else ""
+
+
+def hide(text: str, pattern: re.Pattern[str], sign: str) -> str:
+    """Cover each match with a sign, so that lines and columns stay."""
+    return pattern.sub(lambda match: re.sub(r"[^\n]", sign, match[0]), text)

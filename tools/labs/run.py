@@ -1,0 +1,97 @@
+"""Run the labs that changed, two at a time: `python -m tools.labs lstm gru`.
+
+Options: `--device cpu|cuda`. LAB_TIMEOUT limits each lab, in wall-clock seconds.
+"""
+
+import argparse
+import os
+import platform
+import re
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+from filelock import FileLock
+
+from tools.core.lab import ROOT, Lab, stems
+from tools.labs import records
+from tools.labs.execute import LabError, execute
+
+
+@dataclass(frozen=True)
+class Outcome:
+    stem: str
+    state: str  # run, reused or failed
+    seconds: float = 0.0
+    error: str = ""
+
+
+def run(stem: str, device: str, limit: float, root: Path = ROOT) -> Outcome:
+    """Make the record of one lab unless a sound one is there."""
+    # What is published comes from the CPU; other devices must not rewrite it.
+    folder = root / "build" / ("labs" if device == "cpu" else f"labs-{device}")
+    folder.mkdir(parents=True, exist_ok=True)
+    place = f"docs/lab/{stem}.py"
+    try:
+        lab = Lab(stem, root)
+        with FileLock(folder / f"{stem}.lock"):
+            if made := records.provenance(folder, stem, lab.key(device)):
+                return Outcome(stem, "reused", made["seconds"])
+            with tempfile.TemporaryDirectory(prefix=f"lab-{stem}-") as name:
+                notebook, made, figures = execute(lab, Path(name), device, limit)
+            try:
+                records.check_results(made["results"])
+            except ValueError as error:
+                raise LabError(f"{lab.code[-1].line}: {error}") from None
+            seconds = round(made["seconds"], 1)
+            source = {
+                "python": platform.python_version(),
+                "torch": version("torch"),
+                "device": device,
+                "seconds": seconds,
+                "key": lab.key(device),
+            }
+            record = {"results": made["results"], "provenance": source}
+            records.write(folder, stem, nbformat.writes(notebook), record, figures)
+            return Outcome(stem, "run", seconds)
+    except LabError as error:
+        return Outcome(stem, "failed", error=f"{place}:{error}")
+    except Exception as error:  # one lab's trouble must not stop the others
+        return Outcome(stem, "failed", error=f"{place}:1: {error or repr(error)}")
+
+
+def run_all(names: list[str], device: str = "cpu", root: Path = ROOT) -> list[Outcome]:
+    """Run labs two at a time and print what became of them."""
+    limit = float(os.environ.get("LAB_TIMEOUT", 900))
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(lambda stem: run(stem, device, limit, root), names))
+    print(f"{'lab':<18}{'CPU s':>8}  outcome")
+    for outcome in outcomes:
+        print(f"{outcome.stem:<18}{outcome.seconds:>8.1f}  {outcome.state}")
+    for outcome in outcomes:
+        if outcome.error:
+            plain = re.sub(r"\x1b\[[\d;]*m", "", outcome.error)
+            print(f"\n{plain}", file=sys.stderr)
+    return outcomes
+
+
+def parse(arguments=None, known: set[str] | None = None) -> argparse.Namespace:
+    """Read the command line; `known` are the names that may stand there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stems", nargs="*", help="labs to run, all if none is named")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    options = parser.parse_args(arguments)
+    for stem in options.stems:
+        if stem not in (known or stems()):
+            where = "page docs/zh" if known else "lab docs/lab"
+            parser.error(f"there is no {where}/{stem}")
+    if options.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            parser.error("--device cuda: torch sees no CUDA device here")
+    return options

@@ -1,0 +1,177 @@
+"""Hooks of MkDocs, few and thin: lab pages, the other language, the maths font."""
+
+import re
+import tempfile
+from pathlib import Path
+
+from markdown import Markdown
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File
+from mkdocs.structure.toc import get_toc
+from mkdocs.utils import get_relative_url
+
+from tools.core import front_matter
+from tools.core.lab import ROOT, Lab, stems, without_markers
+from tools.labs import records
+from tools.press import lab_page, math_font, notebooks, search_script, serving
+
+FILE_NAME = re.compile(r'<span class="filename">((lab/)?(\w+)\.py)</span>')
+RECORDS = ROOT / "build" / "labs"
+LANGUAGES = {"zh": "中文", "en": "English"}
+contents = {}  # table of contents of each lab page, by (language, path)
+
+
+def on_startup(command, dirty):
+    """Tell apart serving from building; English is built in either."""
+    if command == "serve":
+        serving.start(dirty)
+
+
+@event_priority(100)  # before mkdocs-jupyter looks for notebooks
+def on_files(files, config):
+    """Add, for each executed lab, its page and what can be downloaded there."""
+    language = config.theme["language"]
+    site = config.site_dir, config.use_directory_urls
+    if serving.only_pages(language):
+        folder = Path(serving.folders[language].name)
+    else:
+        serving.folders[language] = tempfile.TemporaryDirectory(prefix="book-")
+        folder = Path(serving.folders[language].name)
+        write_labs(folder, language, config)
+        write_code(folder)
+    for path in sorted(folder.rglob("*.*")):
+        files.append(File(path.relative_to(folder).as_posix(), str(folder), *site))
+    for path in front_matter.stand_ins(ROOT, language):
+        files.append(File(path.name, str(path.parent), *site))
+    serving.begin(files, language)
+    return files
+
+
+def write_labs(folder: Path, language: str, config) -> None:
+    """Write what belongs to each lab whose record is sound."""
+    for stem in stems():
+        lab, made = Lab(stem), records.provenance(RECORDS, stem)
+        if made is None or made["key"] != lab.key(made["device"]):
+            continue  # while serving: the lab is being written, and was not run
+        md = Markdown(
+            extensions=config.markdown_extensions, extension_configs=config.mdx_configs
+        )
+        notebooks.write(lab, folder, language, RECORDS, md)
+        contents[language, f"lab/{stem}.ipynb"] = md.toc_tokens
+
+
+def write_code(folder: Path) -> None:
+    """Write every snippet as a reader takes it away: whole, without markers."""
+    (folder / "code").mkdir(exist_ok=True)
+    for path in (ROOT / "snippets").glob("[!_]*.py"):
+        text = without_markers(path.read_text("utf-8").splitlines())
+        (folder / "code" / path.name).write_text(text + "\n", "utf-8")
+
+
+def on_nav(nav, config, files):
+    """Give sections of the navigation their title in this language."""
+    serving.name(nav)
+    for section in nav:
+        if section.is_section:
+            section.title = config.extra["sections"].get(section.title, section.title)
+
+
+@event_priority(-100)  # after mkdocs-jupyter has set how a notebook is rendered
+def on_pre_page(page, config, files):
+    """Convert a notebook only when it has changed."""
+    key = config.theme["language"], page.file.src_uri
+    if key in contents:
+        page.render = lab_page.remembered(
+            page, ROOT / "build" / "pages" / "-".join(key).replace("/", "-")
+        )
+
+
+def on_page_content(content, page, config, files):
+    """Give a lab page its contents and its place in the search."""
+    path = page.file.src_uri
+    stem = path.removesuffix(".md")
+    if stem in stems() and Lab(stem).has_snippet:
+        page.meta["search"] = {"boost": 3}  # what teaches a thing before what lists it
+    content = FILE_NAME.sub(lambda m: file_name(m, page.url), content)
+    tokens = contents.get((config.theme["language"], path))
+    if tokens is None or not path.endswith(".ipynb"):
+        return content
+    page.toc = get_toc(tokens)
+    page.title = tokens[0]["name"]
+    # a heading counts 1000 times what text does: still, the page itself comes first
+    page.meta["search"] = {"boost": 0.0005}
+
+
+def file_name(found: re.Match, url: str) -> str:
+    """Link the name above a code block to the whole file, or to the lab."""
+    name, of_lab, stem = found.groups()
+    whole = get_relative_url(f"lab/{stem}/" if of_lab else f"code/{name}", url)
+    return f'<span class="filename"><a href="{whole}">{name}</a></span>'
+
+
+def on_page_context(context, page, config, nav):
+    """Tell the templates of the twin page and of the lab behind the page."""
+    url, roots = page.url, {"zh": "", "en": "en/"}
+    own = roots[config.theme["language"]]
+    top = config.site_url.removesuffix(own)
+    config.extra["alternate"] = [
+        {
+            "lang": language,
+            "name": name,
+            "link": top + roots[language] + url,  # for search engines: in full
+            "href": get_relative_url(roots[language] + url, own + url),
+        }
+        for language, name in LANGUAGES.items()
+    ]
+    context["waits"] = front_matter.banner(ROOT, page, config.theme["language"])
+    stem = Path(page.file.src_uri).stem
+    made = records.provenance(RECORDS, stem)
+    context["lab"] = None
+    if made is not None:
+        links = {
+            "lab_url": f"lab/{stem}/",
+            "page_url": f"{stem}/",
+            "notebook_url": f"lab/{stem}/{stem}.ipynb",
+            "snippet_url": f"code/{stem}.py",
+        }
+        if not Lab(stem).has_snippet:
+            del links["snippet_url"]
+        links = {name: get_relative_url(link, url) for name, link in links.items()}
+        is_lab_page = page.file.src_uri.startswith("lab/")
+        context["lab"] = {**made, **links, "stem": stem, "is_lab_page": is_lab_page}
+    return context
+
+
+def on_post_build(config):
+    """Build English inside the Chinese site, then what both share: search and font."""
+    language, site = config.theme["language"], Path(config.site_dir)
+    if not serving.serving:
+        serving.folders.pop(language).cleanup()
+    if language == "zh" and not serving.nothing("en"):
+        build_english(config, site)
+    if language == "zh":
+        search_script.write(site)
+    if language == "zh" and not serving.only_pages("zh"):
+        math_font.write(site)
+    serving.end(site, language)
+
+
+def build_english(config, site: Path) -> None:
+    english = load_config(
+        str(ROOT / "mkdocs.en.yml"),
+        site_dir=str(site / "en"),
+        site_url=f"{config.site_url}en/",
+        strict=config.strict,
+    )
+    english.plugins.run_event("startup", command="build", dirty=False)
+    build(english, dirty=serving.serving)
+
+
+def on_serve(server, config, builder):
+    """Reload for everything that a page is made of."""
+    RECORDS.mkdir(parents=True, exist_ok=True)  # a page without a lab may be the first
+    for folder in ("docs", "snippets", "overrides", "build/labs", "mkdocs.en.yml"):
+        server.watch(str(ROOT / folder))
+    return server

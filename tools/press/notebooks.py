@@ -1,0 +1,89 @@
+"""Notebooks from a record and the current prose: one to read here, one to keep."""
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+import nbformat
+from markdown import Markdown
+from nbformat import NotebookNode
+
+from tools.core.lab import Lab, Part
+from tools.core.values import fill
+
+BREAK = "<!-- next cell -->"
+
+
+def load(records: Path, lab: Lab) -> tuple[NotebookNode, Iterator[NotebookNode]]:
+    notebook = nbformat.read(records / f"{lab.stem}.ipynb", as_version=4)
+    executed = iter(notebook.cells)
+    notebook.cells = []
+    return notebook, executed
+
+
+def write(lab: Lab, folder: Path, language: str, records: Path, md: Markdown) -> None:
+    """Write the notebook of the lab's page, and what can be downloaded there."""
+    place = folder / "lab" / lab.stem
+    place.mkdir(parents=True)
+    read, keep = to_read(lab, language, records, md), to_keep(lab, language, records)
+    nbformat.write(read, place.with_suffix(".ipynb"))
+    nbformat.write(keep, place / f"{lab.stem}.ipynb")
+
+
+def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:
+    """The notebook a reader downloads: prose in Markdown, numbers filled in."""
+    notebook, executed = load(records, lab)
+    for n, part in enumerate(lab.parts):
+        if part.language is None:
+            notebook.cells.append(next(executed))
+        elif n in lab.prose(language):
+            text = "\n".join(fill(part.text.split("\n"), records, language))
+            cell = nbformat.v4.new_markdown_cell(text, id=f"prose-{n}")
+            notebook.cells.append(cell)
+    return notebook
+
+
+def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNode:
+    """The notebook of the lab page: prose as HTML, made as on every page.
+
+    One document is converted for all cells, so that ids are unique and
+    `md.toc_tokens` is the table of contents of the page.
+    """
+    notebook, executed = load(records, lab)
+    told = lab.prose(language)
+    prose = [lab.parts[n].text for n in sorted(told)]
+    pages = iter(md.convert(f"\n\n{BREAK}\n\n".join(prose)).split(BREAK))
+    for n, part in enumerate(lab.parts):
+        if part.snippet:
+            next(executed)
+            notebook.cells.append(raw(f"snippet-{n}", inlined(part, lab.stem)))
+        elif part.language is None:
+            cell = next(executed)
+            for output in cell.outputs:
+                # nbconvert would hide a figure in an <img>, where the scheme ends
+                if svg := output.get("data", {}).pop("image/svg+xml", None):
+                    name = f'role="img" aria-label="{output.metadata.name}"'
+                    figure = f'<div class="lab-figure" {name}>{svg}</div>'
+                    output.data["text/html"] = figure
+            notebook.cells.append(cell)
+        elif n in told:
+            notebook.cells.append(raw(f"prose-{n}", next(pages)))
+    return notebook
+
+
+def raw(name: str, text: str) -> NotebookNode:
+    """A cell of HTML, which nbconvert leaves as it is."""
+    text, html_cell = (
+        f'<div class="lab-prose">{text}</div>',
+        {"raw_mimetype": "text/html"},
+    )
+    return nbformat.v4.new_raw_cell(text, id=name, metadata=html_cell)
+
+
+def inlined(part: Part, stem: str) -> str:
+    """The lab's own snippet, folded; of another, where it is explained."""
+    name = f"<code>snippets/{part.snippet}.py</code>"
+    if part.snippet != stem:
+        return f'<p><a href="../../{part.snippet}/#code">{name}</a></p>'
+    code = f'<div class="highlight"><pre><code>{escape(part.text)}\n</code></pre></div>'
+    return f'<details class="lab-snippet"><summary>{name}</summary>{code}</details>'

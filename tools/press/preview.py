@@ -1,0 +1,38 @@
+"""Preview both languages with live reload: `python -m tools.press.preview gru`.
+
+With names of pages only the labs that these need are run.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from itertools import count
+
+from tools.core.lab import ROOT, stems
+from tools.labs.run import parse, run_all
+from tools.press.build import labs_for, pages
+
+
+def free(first: int = 8000) -> int:
+    """Find a port that nobody listens on, another preview for one."""
+    for port in count(first):
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)):
+                return port
+
+
+def main() -> None:
+    options = parse(known=pages())
+    labs = labs_for(options.stems) if options.stems else stems()
+    run_all(labs)  # one that fails is shown as not run
+    env = dict(os.environ)
+    if options.stems:
+        env |= {"BOOK_LABS": " ".join(labs) or "none", "BOOK_LINKS": "ignore"}
+    command = [sys.executable, "-m", "mkdocs", "serve", "--dirty"]
+    command += ["--dev-addr", f"127.0.0.1:{free()}"]
+    sys.exit(subprocess.run(command, cwd=ROOT, env=env).returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""How long a page takes to read: `{{ minutes.rnn }}`, of one section `.idea`.
+
+Prose at a rate that technical text is read at; half a minute for each displayed
+formula, figure and block of code. Exercises and references are not counted.
+"""
+
+import re
+from pathlib import Path
+
+from markdown.preprocessors import Preprocessor
+
+from tools.core.blocks import fences
+from tools.core.prose import Prose
+from tools.core.values import MINUTES
+
+RATE = {"zh": 300, "en": 180}  # characters, words a minute
+WORDS = {"zh": r"[㐀-鿿]|[A-Za-z]+", "en": r"[A-Za-z]+"}
+PAUSE = 0.5  # minutes
+UNCOUNTED = {"exercises", "references"}
+
+
+def minutes(text: str, language: str, section: str | None = None) -> int:
+    """Count the minutes of a page, or of one of its sections."""
+    page = Prose("", language, text.split("\n"))
+    tops = {h.line: h.id for h in page.headings if h.level == 2}
+    where, inside = "", []
+    for line in range(1, len(page.lines) + 1):
+        where = tops.get(line, where)
+        inside.append(where == section if section else where not in UNCOUNTED)
+    words = sum(
+        len(re.findall(WORDS[language], line))
+        for line, counts in zip(page.text.split("\n"), inside)
+        if counts
+    )
+    stops = [line for line, _, display in page.formulas if display]
+    stops += [line for line, path in page.includes if path.endswith(".svg")]
+    stops += [fence.start for fence in fences(page.lines)]
+    stays = sum(inside[line - 1] for line in stops)
+    return max(1, round(words / RATE[language] + PAUSE * stays))
+
+
+class Minutes(Preprocessor):
+    """Put the minutes in the place of their macros."""
+
+    def __init__(self, md, pages: str, language: str):
+        super().__init__(md)
+        self.pages, self.language = Path(pages), language
+
+    def run(self, lines):
+        return [MINUTES.sub(self.measure, line) for line in lines]
+
+    def measure(self, match: re.Match[str]) -> str:
+        pages = [*self.pages.parent.glob(f"*/{match['page']}.md")]
+        if not pages:
+            return "…"  # while serving; the checker knows that there is no such page
+        own = self.pages / f"{match['page']}.md"  # or of its twin, while it waits
+        text = (own if own in pages else pages[0]).read_text("utf-8")
+        return str(minutes(text, self.language, match["section"]))
