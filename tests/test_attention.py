@@ -20,6 +20,12 @@ from tests.helpers import assert_close_scaled, check_shapes
 
 DRAWING = Path(__file__).parents[1] / "docs/drawings/attention.svg"
 SURVIVORS = {
+    "check_mask: mask.ndim in (2, len(axes)) -> mask.ndim in (len(axes), 2)": (
+        "one of two, in either order"
+    ),
+    "check_mask: (m in (1, n) for m, n in pairs) -> (m in (n, 1) for m, n in pairs)": (
+        "likewise"
+    ),
     "AdditiveAttention.forward: q, k = (self.W_q(query).unsqueeze(2), "
     "self.W_k(key).unsqueeze(1)) -> k, q = (self.W_q(query).unsqueeze(2), "
     "self.W_k(key).unsqueeze(1))": "only q + k is used, and a sum has no order",

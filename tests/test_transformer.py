@@ -16,6 +16,12 @@ from snippets.transformer import (
 from tests.helpers import assert_close_scaled, check_shapes, draw
 
 SURVIVORS = {
+    "check_mask: mask.ndim in (2, len(axes)) -> mask.ndim in (len(axes), 2)": (
+        "one of two, in either order"
+    ),
+    "check_mask: (m in (1, n) for m, n in pairs) -> (m in (n, 1) for m, n in pairs)": (
+        "likewise"
+    ),
     "CausalLM.forward: (k.shape[1] for k, _ in caches[0] or ()) -> "
     "(k.shape[1] for _, k in caches[0] or ())": "a value for every key",
 }
@@ -107,8 +113,17 @@ def test_foreign_input_is_refused(device):
     for sizes in [(0, 2, 4), (8, 2, 0)]:
         with pytest.raises(ValueError, match="must be a whole number >= 1, got 0"):
             TransformerEncoderLayer(*sizes)
-    with pytest.raises(ValueError, match="num_layers must be a whole number >= 1"):
-        CausalLM(11, 8, 2, 0)
+    for sizes, name in (((11, 8, 2, 0), "num_layers"), ((0, 8, 2, 1), "vocab_size")):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1"):
+            CausalLM(*sizes)
+    for sizes, name in (((0, 8), "steps"), ((3, 0), "width")):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1"):
+            sinusoid(*sizes)
+
+
+def test_no_steps_of_generation_append_nothing(device):
+    model, x = CausalLM(11, 8, 2, 1).to(device), tokens(device, 2, 4)
+    assert torch.equal(generate(model, x, 0), x)
 
 
 @pytest.mark.parametrize("mask", [(3, 5), (6, 1, 1, 5), (5, 5)])
