@@ -139,6 +139,8 @@ def test_a_loss_over_nothing_is_refused(device):
     target = torch.zeros(2, 3, dtype=torch.long, device=device)
     with pytest.raises(ValueError, match="mask must keep at least one token, got none"):
         masked_cross_entropy(draw(device, 2, 3, 11), target, target > 0)
+    with pytest.raises(ValueError, match=re.escape("target must be (B, T) with")):
+        masked_cross_entropy(draw(device, 2, 11), target[:, 0], target[:, 0] == 0)
     with pytest.raises(ValueError, match=re.escape("scores must be (2, 3, V) with")):
         masked_cross_entropy(draw(device, 3, 2, 11), target, target == 0)
 
@@ -150,6 +152,8 @@ def test_a_search_has_a_width_and_steps(wrong, device):
     for search, sizes in ((beam, (3, wrong)), (beam, (wrong, 3)), (greedy, (wrong,))):
         with pytest.raises(ValueError, match="must be a whole number >= 1"):
             search(decoder, context, *sizes)
+    with pytest.raises(ValueError, match=re.escape("context must be (B, H) with")):
+        greedy(decoder, context[0], 3)
     with pytest.raises(ValueError, match=re.escape("context must be (1, H) with")):
         beam(decoder, context.expand(2, 7), 3, 2)
 
