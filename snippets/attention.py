@@ -27,8 +27,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -42,13 +42,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -58,8 +61,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -68,7 +72,8 @@ def check_mask(mask: torch.Tensor, *axes: int) -> None:
     """Refuse a mask that is not boolean, or under which the scores would grow.
 
     It has the last two axes of the scores, or all of them; an axis of size 1
-    holds for the whole axis of the scores.
+    holds for the whole axis of the scores. A mask of padding, (B, S), is to be
+    given as (B, 1, S), with heads as (B, 1, 1, S): two axes are read as (T, S).
 
     Raises:
         ValueError: what must hold and what came.
@@ -85,6 +90,8 @@ def check_mask(mask: torch.Tensor, *axes: int) -> None:
 # --8<-- [start:softmax]
 def masked_softmax(scores, mask=None):
     """Softmax over what `mask` keeps (True); zeros where it keeps nothing.
+
+    Beware: a mask of nn.MultiheadAttention means the opposite, True hides.
 
     Shape:
         scores: (B, T, S)
@@ -110,8 +117,8 @@ def attention(query, key, value, mask=None):
         mask: (B, T, S)
         -> (B, T, C), (B, T, S)
     """
-    # Heads are an axis more, a single sequence is one less.
-    axes = {2: "TD", 4: "BATD"}.get(getattr(query, "ndim", 3), "BTD")
+    # A single sequence has no axis B, one with heads has an axis A.
+    axes = {2: "TD", 4: "BATD"}.get(getattr(query, "ndim", None), "BTD")
     check_shape("query", query, *axes)
     batch, D, dtype = query.shape[:-2], query.shape[-1], query.dtype
     check_shape("key", key, *batch, "S", D, dtype=dtype)
@@ -180,7 +187,7 @@ class MultiHeadAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self):
-        """Draw the projections anew; like torch's, out_proj's weight stays."""
+        """Draw anew as torch does: out_proj keeps the weight of nn.Linear."""
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.in_proj_bias)
         nn.init.zeros_(self.out_proj.bias)
@@ -218,6 +225,8 @@ def flipped(batch_size: int, steps: int, generator: torch.Generator):
     Shape:
         -> (B, T), (B, T)
     """
+    check_size("batch_size", batch_size)
+    check_size("steps", steps)
     digits = torch.randint(10, (batch_size, steps), generator=generator)
     return digits, digits.flip(1)
     # --8<-- [end:data]
@@ -225,8 +234,12 @@ def flipped(batch_size: int, steps: int, generator: torch.Generator):
 
 # --8<-- [start:main]
 def main(steps: int = 150, seed: int = 0, device=None) -> list[float]:
-    """Reverse 12 digits with one layer of attention; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Reverse 12 digits with one layer of attention; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     token, place = nn.Embedding(10, 64), nn.Embedding(12, 64)
@@ -236,7 +249,8 @@ def main(steps: int = 150, seed: int = 0, device=None) -> list[float]:
     losses = []
     for _ in range(steps):
         x, y = (a.to(device) for a in flipped(64, 12, generator))
-        out, weights = heads(*[token(x) + place.weight] * 3)
+        z = token(x) + place.weight  # (B, T, D)
+        out, weights = heads(z, z, z)
         loss = nn.functional.cross_entropy(readout(out).mT, y)
         optimizer.zero_grad()
         loss.backward()

@@ -26,8 +26,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -41,13 +41,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -57,8 +60,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -77,6 +81,8 @@ class BiLSTM(nn.Module):
     def forward(self, x, state=None):
         """Read in both directions; `state` is where each starts, 0 if None.
 
+        Padding is read as data: the half that reads backwards begins in it.
+
         Shape:
             x: (B, T, I)
             state: (2, B, H), (2, B, H)
@@ -94,6 +100,7 @@ class BiLSTM(nn.Module):
         check_shape("c", c, 2, B, self.hidden_size, dtype=dtype)
         # --8<-- [start:step]
         past, last = self.forth(x, (h[:1], c[:1]))  # (B, T, H)
+        # Read backwards, step 1 comes last: `first` is a final state too.
         future, first = self.back(x.flip(1), (h[1:], c[1:]))  # (B, T, H)
         out = torch.cat((past, future.flip(1)), 2)  # (B, T, 2H)
         h, c = map(torch.cat, zip(last, first))  # (2, B, H)
@@ -106,11 +113,15 @@ class BiLSTM(nn.Module):
 def meeting(batch_size: int, steps: int, ahead: int, generator):
     """Random bits; the label of a bit is its XOR with the one `ahead`.
 
-    Where there is no such bit the label is -100: not scored.
+    Where there is no such bit the label is -100, which cross_entropy skips.
 
     Shape:
         -> (B, T, 1), (B, T)
     """
+    check_size("batch_size", batch_size)
+    check_size("steps", steps)
+    if not 1 <= ahead < steps:
+        raise ValueError(f"ahead must be 1 to steps - 1, got {ahead}")
     bits = torch.randint(2, (batch_size, steps), generator=generator)
     y = torch.full_like(bits, -100)
     y[:, : steps - ahead] = bits[:, : steps - ahead] ^ bits[:, ahead:]
@@ -120,8 +131,12 @@ def meeting(batch_size: int, steps: int, ahead: int, generator):
 
 # --8<-- [start:main]
 def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
-    """Compare each bit with the one three steps ahead; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Compare each bit with the one three steps ahead; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     birnn, readout = BiLSTM(1, 16).to(device), nn.Linear(32, 2).to(device)

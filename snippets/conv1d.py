@@ -1,4 +1,4 @@
-"""Causal convolution over time: one kernel at every step, a wall behind it.
+"""Causal convolution over time: one kernel at every step, blind to the future.
 
 Source: van den Oord et al. 2016, "WaveNet: A Generative Model for Raw Audio"
     (arXiv 1609.03499): causal, dilated; Bai, Kolter, Koltun 2018, "An Empirical
@@ -26,8 +26,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -41,13 +41,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -57,14 +60,18 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
 # --8<-- [start:cell]
 class CausalConv1d(nn.Module):
-    """Takes the state_dict of nn.Conv1d(I, C, K, dilation=dilation)."""
+    """Takes the state_dict of nn.Conv1d(I, C, K, dilation=dilation).
+
+    Its input is (B, T, I), that of nn.Conv1d (B, I, T).
+    """
 
     def __init__(self, in_channels, out_channels, kernel_size, dilation=1):
         super().__init__()
@@ -95,11 +102,11 @@ class CausalConv1d(nn.Module):
         check_shape("x", x, "B", "T", self.in_channels, dtype=dtype)
         T, d = x.shape[1], self.dilation
         # --8<-- [start:step]
-        W = self.weight.unbind(2)  # (C, I)
-        past = nn.functional.pad(x, (0, 0, (len(W) - 1) * d, 0))
+        W = self.weight.unbind(2)  # (C, I); W[0] meets the oldest step
+        padded = nn.functional.pad(x, (0, 0, (len(W) - 1) * d, 0))
         out = self.bias
         for j, W_j in enumerate(W):
-            out = out + past[:, j * d : j * d + T] @ W_j.T  # (B, T, C)
+            out = out + padded[:, j * d : j * d + T] @ W_j.T  # (B, T, C)
         # --8<-- [end:step]
         return out
         # --8<-- [end:cell]
@@ -128,7 +135,7 @@ class TCN(nn.Module):
         """
         # --8<-- [start:model-step]
         first, *rest = self.levels
-        h = torch.relu(first(x))
+        h = torch.relu(first(x))  # no residual: x has another width
         for level in rest:
             h = h + torch.relu(level(h))
         # --8<-- [end:model-step]
@@ -143,6 +150,9 @@ def adding(batch_size: int, steps: int, generator: torch.Generator):
     Shape:
         -> (B, T, 2), (B,)
     """
+    check_size("batch_size", batch_size)
+    if steps < 2:
+        raise ValueError(f"steps must be >= 2, two are marked, got {steps}")
     values = torch.rand(batch_size, steps, generator=generator)
     order = torch.rand(batch_size, steps, generator=generator).argsort(1)
     marks = (order < 2).float()
@@ -152,8 +162,12 @@ def adding(batch_size: int, steps: int, generator: torch.Generator):
 
 # --8<-- [start:main]
 def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
-    """Add two marked numbers among 50; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Add two marked numbers among 50; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     tcn, readout = TCN(2, 32, 3, 5).to(device), nn.Linear(32, 1).to(device)

@@ -24,8 +24,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -39,13 +39,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -55,8 +58,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -87,11 +91,11 @@ class SkipGram(nn.Module):
         check_shape("noise", noise, word.shape[0], "any")
         # --8<-- [start:step]
         v = self.word(word)  # (B, D)
-        true = (self.context(context) * v).sum(1)  # (B,)
-        false = (self.context(noise) @ v.unsqueeze(2)).squeeze(2)  # (B, 5)
-        real = nn.functional.logsigmoid(true)  # (B,)
-        fake = nn.functional.logsigmoid(-false).sum(1)  # (B,)
-        loss = -real - fake
+        near = (self.context(context) * v).sum(1)  # (B,)
+        drawn = (self.context(noise) @ v.unsqueeze(2)).squeeze(2)  # (B, 5)
+        log_near = nn.functional.logsigmoid(near)  # (B,)
+        log_drawn = nn.functional.logsigmoid(-drawn).sum(1)  # (B,)
+        loss = -log_near - log_drawn
         # --8<-- [end:step]
         return loss
         # --8<-- [end:cell]
@@ -141,17 +145,23 @@ def analogy(vectors, a, b, c, exclude: bool = True):
         -> (B,)
     """
     check_shape("vectors", vectors, "V", "D")
+    V = vectors.shape[0]
+    check_shape("a", a, "B")
     for name, ids in (("a", a), ("b", b), ("c", c)):
-        check_shape(name, ids, "B")
-        if ids.min() < 0 or ids.max() >= vectors.shape[0]:
-            raise ValueError(f"{name} must hold numbers of rows, got {ids}")
+        check_shape(name, ids, a.shape[0], dtype=torch.int64)
+        low, high = ids.min().item(), ids.max().item()
+        if low < 0 or high >= V:
+            rule = f"{name} must hold numbers of rows, 0 to {V - 1}"
+            raise ValueError(f"{rule}, got {low} to {high}")
     unit = nn.functional.normalize(vectors)
     scores = (unit[c] - unit[a] + unit[b]) @ unit.T  # (B, V)
     # A row of zeros points nowhere: its cosine, 0, would beat a negative one.
     scores = scores.masked_fill((vectors == 0).all(1), -torch.inf)
     if exclude:
         asked = torch.stack((a, b, c), 1)  # (B, 3)
-        scores = scores.scatter(1, asked, float("-inf"))
+        scores = scores.scatter(1, asked, -torch.inf)
+    if (scores == -torch.inf).all(1).any():
+        raise ValueError("vectors must hold one more word to choose from")
     return scores.argmax(1)
     # --8<-- [end:analogy]
 
@@ -167,13 +177,16 @@ def company(batch_size: int, generator: torch.Generator, gendered: float = 1.0):
     Shape:
         -> (B, 5)
     """
+    check_size("batch_size", batch_size)
 
     def draw(high, width=1):
         return torch.randint(high, (batch_size, width), generator=generator)
 
+    roles, genders, others = 16, 80, 96  # the first word of each kind
     noun = draw(16)  # (B, 1)
-    role = 16 + 8 * (noun // 2) + draw(8, 2)  # (B, 2)
-    gender, fillers = 80 + 8 * (noun % 2) + draw(8), 96 + draw(16, 2)
+    role = roles + 8 * (noun // 2) + draw(8, 2)  # (B, 2)
+    gender = genders + 8 * (noun % 2) + draw(8)  # (B, 1)
+    fillers = others + draw(16, 2)  # (B, 2)
     told = torch.rand(batch_size, 1, generator=generator) < gendered
     gender = torch.where(told, gender, fillers[:, 1:])  # (B, 1)
     return torch.cat((noun, role, gender, fillers[:, :1]), 1)
@@ -194,20 +207,25 @@ def questions():
 
 # --8<-- [start:main]
 def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
-    """Learn 112 words and ask 112 analogies; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Learn 112 words and ask 112 analogies; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     sentences = company(10_000, generator)
     shares = noise_shares(sentences.flatten().bincount())
     word, context = neighbours(sentences, 4)
-    model = SkipGram(112, 16).to(device)
+    V, pairs, drawn = len(shares), 1200, 5  # words; pairs a batch, noise a pair
+    model = SkipGram(V, 16).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     losses = []
     for _ in range(steps):
-        i = torch.randint(len(word), (1200,), generator=generator)
-        noise = torch.multinomial(shares, 6000, True, generator=generator)
-        batch = word[i], context[i], noise.view(1200, 5)
+        i = torch.randint(len(word), (pairs,), generator=generator)
+        noise = shares.multinomial(pairs * drawn, True, generator=generator)
+        batch = word[i], context[i], noise.view(pairs, drawn)
         loss = model(*(ids.to(device) for ids in batch)).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -23,8 +23,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -38,13 +38,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -54,8 +57,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -73,13 +77,15 @@ class Reservoir(nn.Module):
             rule = "leak must be in (0, 1] and radius >= 0"
             raise ValueError(f"{rule}, got {leak} and {radius}")
         self.input_size, self.reservoir_size = input_size, reservoir_size
-        self.leak, sizes = leak, (input_size, 1, reservoir_size)
+        sizes = input_size, 1, reservoir_size
         W_ih, b, W_hh = (
             2 * torch.rand(reservoir_size, n, dtype=torch.float64) - 1
             for n in sizes
         )
         W_hh = W_hh * radius / torch.linalg.eigvals(W_hh).abs().max()
+        self.register_buffer("leak", torch.tensor(leak, dtype=W_hh.dtype))  # ()
         self.register_buffer("W_ih", scale * W_ih)  # (R, I)
+        # Biases are half as large as the weights of the input.
         self.register_buffer("b", scale * 0.5 * b.squeeze(1))  # (R)
         self.register_buffer("W_hh", W_hh)  # (R, R)
 
@@ -160,7 +166,9 @@ def free_run(model: EchoState, x, steps: int):
     """
     if model.W_o is None:
         raise ValueError("fit first: the model has no readout yet")
-    check_shape("W_o", model.W_o, "R+I+1", model.input_size)
+    if model.W_o.shape[1] != model.input_size:
+        rule = f"y in fit must be as wide as x, {model.input_size}"
+        raise ValueError(f"{rule}, got {model.W_o.shape[1]}")
     if steps < 0:
         raise ValueError(f"steps must be >= 0, got {steps}")
     out, h = model(x)
@@ -181,23 +189,26 @@ def mackey_glass(batch_size: int, steps: int, generator: torch.Generator):
     Shape:
         -> (B, T, 1)
     """
-    fine = 10  # Euler steps of 0.1 in one step of the series
-    delay, dropped = (
-        17 * fine,
-        500 * fine,
-    )  # the first 500 steps are thrown away
+    check_size("batch_size", batch_size)
+    check_size("steps", steps)
+    fine, length = 10, 0.1  # Euler steps in a step of the series
+    delay, dropped = 17 * fine, 500 * fine  # 500 steps are thrown away
     start = torch.rand(batch_size, generator=generator, dtype=torch.float64)
     past = [1.1 + 0.2 * start] * (delay + 1)
     for i in range(dropped + fine * (steps - 1)):
         late, now = past[i], past[-1]
         slope = 0.2 * late / (1 + late**10) - 0.1 * now
-        past.append(now + 0.1 * slope)  # eq. 23
+        past.append(now + length * slope)  # eq. 23
     kept = past[delay + dropped :: fine]
     return torch.tanh(torch.stack(kept, 1) - 1).unsqueeze(2)
 
 
 def nrmse(guess, truth):
-    """Error (T,) of guesses (B, T, 1), in units of the series, eq. 25."""
+    """Error (T,) of guesses (B, T, 1), in units of the series, eq. 25.
+
+    A guess beyond 0.99 counts as 0.99, for atanh ends at 1: the error of a run
+    that left the range is cut off there.
+    """
     both = (guess[..., 0], truth[..., 0])
     guess, truth = (a.clamp(-0.99, 0.99).atanh() for a in both)
     return ((guess - truth).square().mean(0) / truth.var()).sqrt()
@@ -207,7 +218,8 @@ def nrmse(guess, truth):
 # --8<-- [start:main]
 def main(steps: int = 5, seed: int = 0, device=None) -> list[float]:
     """Solve for `steps` reservoirs; returns each one's error 84 steps ahead."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     if torch.device(device).type == "mps":
         print("MPS has no float64, so this runs on the CPU")
         device = "cpu"

@@ -25,8 +25,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -40,13 +40,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -56,8 +59,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -99,21 +103,26 @@ class GatedMemory(nn.Module):
 
 # --8<-- [start:weights]
 def gate_weights(a):
-    """The share of each source in each state, z = sigmoid(a); source 0 is h^0.
+    """The share of each source in each state, z = sigmoid(a); S is T + 1.
+
+    Source 0 is h^0. The logarithms of many gates are summed in float64, which
+    every device but MPS has: shorter types would lose the small differences.
 
     Shape:
         a: (B, T, H)
         -> (B, T, S, H)
     """
     check_shape("a", a, "B", "T", "H")
-    T = a.shape[1]
+    if not a.is_floating_point():
+        raise ValueError(f"a must be of a float type, got {a.dtype}")
+    T, exact = a.shape[1], a.double()
     # --8<-- [start:weights-step]
-    kept = nn.functional.logsigmoid(a).cumsum(1)  # (B, T, H)
-    e = nn.functional.logsigmoid(-a) - kept
+    kept = nn.functional.logsigmoid(exact).cumsum(1)  # (B, T, H)
+    e = nn.functional.logsigmoid(-exact) - kept
     e = nn.functional.pad(e, (0, 0, 1, 0))  # (B, S, H)
     past = torch.ones(T, T + 1, device=a.device).tril(1) > 0  # (T, S)
     scores = e.unsqueeze(1).masked_fill(~past.unsqueeze(2), -torch.inf)
-    return scores.softmax(2)  # (B, T, S, H)
+    return scores.softmax(2).to(a.dtype)  # (B, T, S, H)
     # --8<-- [end:weights-step]
     # --8<-- [end:weights]
 
@@ -177,6 +186,8 @@ def latch(batch_size: int, steps: int, generator: torch.Generator):
     Shape:
         -> (B, T, 2), (B, T)
     """
+    check_size("batch_size", batch_size)
+    check_size("steps", steps)
     values = torch.randn(batch_size, steps, generator=generator)
     marks = torch.rand(batch_size, steps, generator=generator) < 0.1
     marks[:, 0] = True
@@ -187,8 +198,12 @@ def latch(batch_size: int, steps: int, generator: torch.Generator):
 
 # --8<-- [start:main]
 def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
-    """Hold the last marked number with one unit; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Hold the last marked number with one unit; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     memory = GatedMemory(2, 1).to(device)
@@ -201,7 +216,8 @@ def main(steps: int = 300, seed: int = 0, device=None) -> list[float]:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    print(f"squared error {losses[-1]:.4f}, always 0: {y.square().mean():.4f}")
+    dull = y.square().mean()
+    print(f"squared error {losses[-1]:.4f}, of the answer 0: {dull:.4f}")
     return losses
     # --8<-- [end:main]
 

@@ -27,8 +27,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -42,13 +42,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -58,8 +61,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -100,13 +104,15 @@ def bptt(gradient, slopes, past, W, window=None):
 def jacobian_gain(y, states):
     """Measure dy/ds for every s in `states`: the RMS of its singular values.
 
-    `y` is (B, H); its examples depend on their own states only.
+    `y` is (B, H); its examples depend on their own states only. The result is
+    float64 on the CPU: the squares of vanishing numbers need that range.
     """
     check_shape("y", y, "B", "H")
     B, H = y.shape
     rows = torch.eye(H).to(y).unsqueeze(1).expand(H, B, H)
     jacobians = torch.autograd.grad(y, states, rows, is_grads_batched=True)
-    return torch.stack([J.square().sum() / (B * H) for J in jacobians]).sqrt()
+    squares = [J.cpu().double().square().sum() for J in jacobians]
+    return (torch.stack(squares) / (B * H)).sqrt()
     # --8<-- [end:gain]
 
 
@@ -123,6 +129,8 @@ def in_windows(rnn, x, window, h=None):
         raise ValueError(
             "rnn must have batch_first=True, got batch_first=False"
         )
+    if getattr(rnn, "bidirectional", False):
+        raise ValueError("rnn must read one way, got bidirectional=True")
     outs = []
     for part in x.split(window, 1):
         out, h = rnn(part, h)
@@ -142,15 +150,16 @@ def clip_by_norm(gradients, limit):
     if not limit > 0:
         raise ValueError(f"limit must be > 0, got {limit}")
     gradients = list(gradients)  # a generator could be read only once
-    squares = [
-        # Half precision ends at 65504: the square of 300 is beyond it.
-        g.to(torch.promote_types(g.dtype, torch.float32)).square().sum()
-        for g in gradients
-        if g is not None
-    ]
-    if not squares:
+    given = [g for g in gradients if g is not None]
+    if not given:
         return gradients
-    factor = (limit / torch.stack(squares).sum().sqrt()).clamp(max=1)
+    # Divide first: the square of 300 leaves half precision, that of 1e20
+    # leaves float32, and the norm of what is left would be infinite.
+    wide = [g.to(torch.promote_types(g.dtype, torch.float32)) for g in given]
+    largest = torch.stack([g.abs().max() for g in wide]).max()
+    largest = largest.clamp(min=torch.finfo(largest.dtype).tiny)
+    squares = torch.stack([(g / largest).square().sum() for g in wide])
+    factor = (limit / largest / squares.sum().sqrt()).clamp(max=1)
     return [None if g is None else g * factor for g in gradients]
 
 
@@ -182,8 +191,12 @@ def bias_for(steps: float) -> float:
 
 # --8<-- [start:main]
 def main(steps: int = 200, seed: int = 0, device=None) -> list[float]:
-    """Recall the first of 11 bits; returns losses with the whole gradient."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Recall the first of 11 bits; returns losses with the whole gradient.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     losses, right = {}, {}
     for window in (11, 8):
         torch.manual_seed(seed)
@@ -203,7 +216,8 @@ def main(steps: int = 200, seed: int = 0, device=None) -> list[float]:
             optimizer.step()
             losses[window].append(loss.item())
         right[window] = (logits.argmax(1) == bits[:, 0, 0]).float().mean()
-    print(f"recall: whole gradient {right[11]:.2f}, cut at 3 {right[8]:.2f}")
+    whole, cut = right[11], right[8]
+    print(f"recall: whole gradient {whole:.2f}, in windows of 8 {cut:.2f}")
     return losses[11]
     # --8<-- [end:main]
 

@@ -25,8 +25,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -40,13 +40,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -56,8 +59,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -115,7 +119,11 @@ class GRU(nn.Module):
 
 # --8<-- [start:cho]
 class GRUCho2014(GRU):
-    """The GRU of arXiv v3: the reset gate acts before the product."""
+    """The GRU of arXiv v3: the reset gate acts before the product.
+
+    It has the parameters of nn.GRU, loads its state_dict, and is another
+    function: weights trained in the one are wrong in the other.
+    """
 
     def forward(self, x, h=None):
         """Run over time; `h` is the state before the first step, 0 if None.
@@ -155,6 +163,9 @@ def adding(batch_size: int, steps: int, generator: torch.Generator):
     Shape:
         -> (B, T, 2), (B,)
     """
+    check_size("batch_size", batch_size)
+    if steps < 2:
+        raise ValueError(f"steps must be >= 2, two are marked, got {steps}")
     values = torch.rand(batch_size, steps, generator=generator)
     order = torch.rand(batch_size, steps, generator=generator).argsort(1)
     marks = (order < 2).float()
@@ -164,8 +175,12 @@ def adding(batch_size: int, steps: int, generator: torch.Generator):
 
 # --8<-- [start:main]
 def main(steps: int = 200, seed: int = 0, device=None) -> list[float]:
-    """Add two marked numbers among 50; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Add two marked numbers among 50; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     gru, readout = GRU(2, 32).to(device), nn.Linear(32, 1).to(device)

@@ -26,8 +26,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -41,13 +41,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -57,8 +60,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -132,6 +136,9 @@ def recall(batch_size: int, steps: int, noise: float, generator):
     Shape:
         -> (B, T, 9), (B,)
     """
+    check_size("batch_size", batch_size)
+    check_size("steps", steps)
+    # Channels 0 to 7 are the symbols, channel 8 marks the step to keep.
     x = noise * torch.randn(batch_size, steps, 9, generator=generator)
     y = torch.randint(8, (batch_size,), generator=generator)
     x[:, 0, :8] = nn.functional.one_hot(y, 8).float()
@@ -142,11 +149,17 @@ def recall(batch_size: int, steps: int, noise: float, generator):
 
 # --8<-- [start:main]
 def main(steps: int = 150, seed: int = 0, device=None) -> list[float]:
-    """Name the symbol of step 1 at step 60; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Name the symbol of step 1 at step 60; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     lstm = LSTM(9, 32, forget_bias=5.0).to(device)
+    # Keep what is there (f near 1), let in what asks for it (i near 0): the
+    # biases of the 32 input gates come first.
     nn.init.constant_(lstm.bias_ih_l0[:32], -5.0)
     readout = nn.Linear(32, 8).to(device)
     parameters = [*lstm.parameters(), *readout.parameters()]

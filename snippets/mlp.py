@@ -24,8 +24,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -39,13 +39,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -55,8 +58,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -121,6 +125,8 @@ def waves(batch_size: int, steps: int, low: int, high: int, generator):
     Shape:
         -> (B, T, 1), (B,)
     """
+    check_size("batch_size", batch_size)
+    check_size("steps", steps)
     shape = torch.tensor([[1, -1, 1, -1], [1, 1, -1, -1]])
     label = torch.randint(2, (batch_size,), generator=generator)
     sign = 2 * torch.randint(2, (batch_size, 1), generator=generator) - 1
@@ -133,8 +139,12 @@ def waves(batch_size: int, steps: int, low: int, high: int, generator):
 
 # --8<-- [start:main]
 def main(steps: int = 600, seed: int = 0, device=None) -> list[float]:
-    """Learn waves that begin early, then meet late ones; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Learn waves that begin early, then meet late ones; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = WindowMLP(32, 1, 64, 2).to(device)

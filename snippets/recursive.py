@@ -27,8 +27,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -42,13 +42,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -58,8 +61,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -69,7 +73,11 @@ def by_height(children, N: int) -> list[torch.Tensor]:
     check_shape("children", children, N, "E", dtype=torch.int64)
     if (children < -1).any() or (children >= N).any():
         rule = f"children must be ({N}, E), each -1 or the number of a node"
-        raise ValueError(f"{rule}, got {children.tolist()}")
+        low, high = children.min().item(), children.max().item()
+        raise ValueError(f"{rule}, got {low} to {high}")
+    if children[children >= 0].bincount(minlength=1).max() > 1:
+        raise ValueError("children must form trees, got one with two parents")
+    # Nobody, row N or -1, is done from the start, and so has no height.
     done = torch.arange(N + 1, device=children.device) == N  # (N + 1,)
     groups = []
     while not done.all():
@@ -123,7 +131,8 @@ class TreeLSTM(nn.Module):
         super().__init__()
         check_size("input_size", input_size)
         check_size("hidden_size", hidden_size)
-        self.input_size = input_size
+        check_size("slots", slots)
+        self.input_size, self.slots = input_size, slots
         self.W = nn.Linear(input_size, 3 * hidden_size)
         self.W_f = nn.Linear(input_size, hidden_size)
         self.U = nn.Linear(slots * hidden_size, 3 * hidden_size, bias=False)
@@ -143,6 +152,7 @@ class TreeLSTM(nn.Module):
         dtype = self.W.weight.dtype
         check_shape("x", x, "N", self.input_size, dtype=dtype)
         N = x.shape[0]
+        check_shape("children", children, N, self.slots)
         zx, zx_f = self.W(x), self.W_f(x).unsqueeze(1)  # (N, 3H), (N, 1, H)
         h, c = (zx.new_zeros(N + 1, zx_f.shape[2]) for _ in range(2))
         for now in by_height(children, N):
@@ -164,6 +174,7 @@ class ChildSumTreeLSTM(TreeLSTM):
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size, slots=1)
+        self.slots = "E"  # any number
 
     def _below(self, h):  # (N, E, H)
         return self.U(h.sum(1)), self.U_f(h)
@@ -177,6 +188,9 @@ def expressions(batch_size: int, depth: int, generator: torch.Generator):
     Shape:
         -> (B,), (N,), (N, 2), (N,)
     """
+    check_size("batch_size", batch_size)
+    if depth < 0:
+        raise ValueError(f"depth must be >= 0, got {depth}")
     dice = random.Random(torch.randint(2**31, (), generator=generator).item())
     nodes = []
 
@@ -197,8 +211,12 @@ def expressions(batch_size: int, depth: int, generator: torch.Generator):
 
 # --8<-- [start:main]
 def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
-    """Learn trees of depth 1 to 4, test at depth 10; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Learn trees of depth 1 to 4, test at depth 10; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     net, readout = RecursiveNet(5, 32).to(device), nn.Linear(32, 2).to(device)

@@ -24,8 +24,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -39,13 +39,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -55,8 +58,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -113,6 +117,8 @@ def parity(batch_size: int, steps: int, generator: torch.Generator):
     Shape:
         -> (B, T, 1), (B, T)
     """
+    check_size("batch_size", batch_size)
+    check_size("steps", steps)
     bits = torch.randint(2, (batch_size, steps), generator=generator)
     return bits.unsqueeze(2).float(), bits.cumsum(1) % 2
     # --8<-- [end:data]
@@ -120,11 +126,16 @@ def parity(batch_size: int, steps: int, generator: torch.Generator):
 
 # --8<-- [start:main]
 def main(steps: int = 600, seed: int = 0, device=None) -> list[float]:
-    """Learn parity on 24 steps and test it on 400; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Learn parity on 24 steps and test it on 400; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     rnn, readout = RNN(1, 16).to(device), nn.Linear(16, 2).to(device)
+    # Orthogonal: at first no direction of the state is stretched or shrunk.
     nn.init.orthogonal_(rnn.weight_hh_l0)
     parameters = [*rnn.parameters(), *readout.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-2)

@@ -26,8 +26,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -41,13 +41,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -57,8 +60,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -153,33 +157,43 @@ def masked_cross_entropy(scores, target, mask):
 
 # --8<-- [start:search]
 @torch.no_grad()
-def greedy(decoder, context, steps: int, h=None):
-    """Feed the likeliest token back: (B, H) -> (B, T)."""
+def greedy(decoder, context, steps: int, h=None, end: int = END):
+    """Feed the likeliest token back: (B, H) -> (B, T); `end` repeats itself.
+
+    `end` also stands before the first token.
+    """
     check_size("steps", steps)
     check_shape("context", context, "B", "H")
-    start = torch.full((context.shape[0], 1), END, device=context.device)
-    tokens = [start]
+    last = torch.full((context.shape[0], 1), end, device=context.device)
+    done, tokens = torch.zeros_like(last, dtype=torch.bool), []
     for _ in range(steps):
-        scores, h = decoder(tokens[-1], context, h)  # (B, 1, V), (B, H)
-        tokens.append(scores.argmax(2))
-    return torch.cat(tokens[1:], 1)
+        scores, h = decoder(last, context, h)  # (B, 1, V), (B, H)
+        last = scores.argmax(2).masked_fill(done, end)  # (B, 1)
+        done = done | (last == end)
+        tokens.append(last)
+    return torch.cat(tokens, 1)
 
 
 @torch.no_grad()
-def beam(decoder, context, steps: int, width: int):
-    """From one context, (1, H): pairs of log p and tokens, best first."""
+def beam(decoder, context, steps: int, width: int, end: int = END):
+    """From one context, (1, H): pairs of log p and tokens, best first.
+
+    A line that has reached `end` grows no more; `end` also stands before the
+    first token. The logarithms are summed in float64.
+    """
     check_size("steps", steps)
     check_size("width", width)
     check_shape("context", context, 1, "H")
     beams, device = [(0.0, [], None)], context.device
     for _ in range(steps):
-        grown = [one for one in beams if one[1][-1:] == [END]]
+        grown = [one for one in beams if one[1][-1:] == [end]]
         for total, tokens, h in beams:
-            if tokens[-1:] != [END]:
-                last = torch.tensor([(tokens or [END])[-1:]], device=device)
+            if tokens[-1:] != [end]:
+                last = torch.tensor([(tokens or [end])[-1:]], device=device)
                 scores, h = decoder(last, context, h)  # (1, 1, V), (1, H)
-                logs = enumerate(scores.flatten().log_softmax(0).tolist())
-                grown += [(total + log, [*tokens, i], h) for i, log in logs]
+                logs = scores.flatten().cpu().double().log_softmax(0).tolist()
+                for token, log in enumerate(logs):
+                    grown.append((total + log, [*tokens, token], h))
         beams = sorted(grown, key=lambda one: -one[0])[:width]
     return [(total, tokens) for total, tokens, _ in beams]
     # --8<-- [end:search]
@@ -187,11 +201,20 @@ def beam(decoder, context, steps: int, width: int):
 
 # --8<-- [start:data]
 def batch(batch_size, low, high, generator, ordered=False):
-    """Digits, mask; the same backwards, or in order, and END; mask."""
+    """Digits, mask; the same backwards, or in order, and END; mask.
+
+    Shape:
+        -> (B, S), (B, S), (B, T), (B, T)
+    """
+    check_size("batch_size", batch_size)
+    check_size("low", low)
+    if high < low:
+        raise ValueError(f"high must be >= low, {low}, got {high}")
     n = torch.randint(low, high + 1, (batch_size, 1), generator=generator)
     place, size = torch.arange(high + 1), high + 1
     x = torch.randint(10, (batch_size, size), generator=generator)
     x = x.masked_fill(place >= n, END)
+    # Before the first digit the index wraps round, to padding, which is END.
     y = x.sort(1).values if ordered else x.gather(1, (n - 1 - place) % size)
     return x[:, :-1], place[:-1] < n, y, place <= n
     # --8<-- [end:data]
@@ -199,8 +222,12 @@ def batch(batch_size, low, high, generator, ordered=False):
 
 # --8<-- [start:main]
 def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
-    """Write 2 to 5 digits backwards; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Write 2 to 5 digits backwards; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     encoder, decoder = Encoder(11, 16, 64), Decoder(11, 16, 64)
@@ -208,15 +235,15 @@ def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(steps):
-        x, keep, y, counts = (a.to(device) for a in batch(64, 2, 5, generator))
+        x, keep, y, scored = (a.to(device) for a in batch(64, 2, 5, generator))
         _, h = encoder(x, keep)
         previous = nn.functional.pad(y, (1, -1), value=END)
-        loss = masked_cross_entropy(decoder(previous, h)[0], y, counts)
+        loss = masked_cross_entropy(decoder(previous, h)[0], y, scored)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    right = ((greedy(decoder, h, 6) == y) | ~counts).all(1).float().mean()
+    right = ((greedy(decoder, h, 6) == y) | ~scored).all(1).float().mean()
     print(f"loss {losses[-1]:.4f}, answers right throughout {right:.2f}")
     return losses
     # --8<-- [end:main]

@@ -26,8 +26,8 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
@@ -41,13 +41,16 @@ def check_shape(
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    cast = {torch.float16, torch.bfloat16, torch.float32}
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    if not (autocast and {dtype, tensor.dtype} <= cast):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -57,8 +60,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -67,7 +71,8 @@ def check_mask(mask: torch.Tensor, *axes: int) -> None:
     """Refuse a mask that is not boolean, or under which the scores would grow.
 
     It has the last two axes of the scores, or all of them; an axis of size 1
-    holds for the whole axis of the scores.
+    holds for the whole axis of the scores. A mask of padding, (B, S), is to be
+    given as (B, 1, S), with heads as (B, 1, 1, S): two axes are read as (T, S).
 
     Raises:
         ValueError: what must hold and what came.
@@ -110,6 +115,7 @@ class TransformerEncoderLayer(nn.Module):
         if d_model % nhead:
             raise ValueError(f"nhead must divide {d_model}, got {nhead}")
         self.nhead, self.norm_first = nhead, norm_first
+        # Only its parameters are used, under torch's names: see `attend`.
         self.self_attn = nn.MultiheadAttention(d_model, nhead)
         self.linear1 = nn.Linear(d_model, dim_feedforward)
         self.linear2 = nn.Linear(dim_feedforward, d_model)
@@ -117,6 +123,9 @@ class TransformerEncoderLayer(nn.Module):
 
     def forward(self, x, mask=None, cache=None):
         """Attend, then think; `cache` is a list of earlier keys and values.
+
+        `mask` is True for what is kept, and every row keeps something; torch's
+        own layer means the opposite, there True hides.
 
         Shape:
             x: (B, T, D)
@@ -199,7 +208,7 @@ class CausalLM(nn.Module):
 # --8<-- [start:generate]
 @torch.no_grad()
 def generate(model, tokens, steps: int, cached: bool = True):
-    """Append the likeliest token, `steps` times.
+    """Append the likeliest token, `steps` times: T is S + `steps`.
 
     Shape:
         tokens: (B, S)
@@ -219,8 +228,12 @@ def generate(model, tokens, steps: int, cached: bool = True):
 
 # --8<-- [start:main]
 def main(steps: int = 400, seed: int = 0, device=None) -> list[float]:
-    """Reverse 24 digits with one layer; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Reverse 24 digits with one layer; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     embed, readout = nn.Embedding(10, 64), nn.Linear(64, 10)

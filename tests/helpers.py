@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections import Counter
+from functools import partial
 
 import torch
 from torch import nn
@@ -185,11 +186,38 @@ def check_refusals(cls, device, *states):
             refuses(f"{name} must be (2, 5), got {shape}", model, x, given)
 
 
-def check_free_axes(check_shape):
-    """check_shape takes any size for a letter, and its rule names the letters only."""
-    check_shape("x", torch.zeros(1, 5), "B", 5)
-    rule = "x must be (B, 5) with B >= 1, got (2, 4)"
-    refuses(rule, check_shape, "x", torch.zeros(2, 4), "B", 5)
+def check_strict(check_shape):
+    """check_shape says what must hold, and lets pass what autocast would cast."""
+
+    def refused(rule, x, *axes, dtype=None):
+        refuses(rule, partial(check_shape, dtype=dtype), "x", x, *axes)
+
+    x = torch.zeros(1, 5)
+    check_shape("x", x, "B", 5)
+    check_shape("x", x, "B", 5, dtype=torch.float32)
+    refused("x must be a tensor, got list", [1.0], "B")
+    refused("x must be (B, 4) with B >= 1, got (1, 5)", x, "B", 4)
+    refused("x must be (B, T) with B, T >= 1, got (1, 0)", x[:, :0], "B", "T")
+    refused("x must be (B,) with B >= 1, got (1, 5)", x, "B")
+    refused("x must be (2, 5), got (1, 5)", x, 2, 5)
+    axes, half = ("B", 5), torch.bfloat16
+    refused("x must be torch.bfloat16, got torch.float32", x, *axes, dtype=half)
+    with torch.autocast("cpu", dtype=half):
+        for dtype in (half, torch.float16, torch.float32):
+            check_shape("x", x, *axes, dtype=dtype)
+            check_shape("x", x.to(dtype), *axes, dtype=torch.float32)
+        for dtype in (torch.float64, torch.int64, torch.bool):
+            rule = f"x must be torch.float32, got {dtype}"
+            refused(rule, x.to(dtype), *axes, dtype=torch.float32)
+            refused(f"x must be {dtype}, got torch.float32", x, *axes, dtype=dtype)
+
+
+def check_sizes(function, **sizes):
+    """Each of these sizes is asked to be a whole number from 1 on."""
+    for name in sizes:
+        for wrong in (0, -1, 2.0, True):
+            rule = f"{name} must be a whole number >= 1, got {wrong!r}"
+            refuses(rule, partial(function, **{**sizes, name: wrong}))
 
 
 def check_start(cls, twin):
@@ -278,10 +306,7 @@ def check_foreign(cls, device, states=1):
     refuses("x must be torch.float32, got torch.int64", model, x.long())
     given = (h,) * states if states > 1 else h
     refuses("h must be torch.float32, got torch.float64", model, x.float(), given)
-    for sizes in [(0, 5), (3, 0), (-1, 5), (3, 2.5)]:
-        name, size = ("input_size", sizes[0]), ("hidden_size", sizes[1])
-        name, size = name if not isinstance(sizes[0], int) or sizes[0] < 1 else size
-        refuses(f"{name} must be a whole number >= 1, got {size}", cls, *sizes)
+    check_sizes(cls, input_size=3, hidden_size=5)
 
 
 def check_export(cls):

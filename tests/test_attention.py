@@ -1,6 +1,7 @@
 """attention against F.scaled_dot_product_attention, the heads against torch.nn."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,18 @@ from snippets.attention import (
     AdditiveAttention,
     MultiHeadAttention,
     attention,
+    check_shape,
     flipped,
     main,
     masked_softmax,
 )
-from tests.helpers import assert_close_scaled, check_shapes
+from tests.helpers import (
+    assert_close_scaled,
+    check_shapes,
+    check_sizes,
+    check_strict,
+    refuses,
+)
 
 DRAWING = Path(__file__).parents[1] / "docs/drawings/attention.svg"
 SURVIVORS = {
@@ -65,6 +73,10 @@ def gradients(outputs, inputs):
 
 
 # Shapes and errors
+
+
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 def test_shapes_are_those_of_the_docstrings(device):
@@ -173,18 +185,6 @@ def test_half_precision_does_not_leave_the_range(device):
     v = torch.tensor([[[1.0], [0.0]]], dtype=torch.float16, device=device)
     out, weights = attention(q, k, v, torch.ones(1, 2, dtype=torch.bool, device=device))
     assert out.item() == 1.0 and weights.flatten().tolist() == [1.0, 0.0]
-
-
-def test_sizes_below_one_are_refused():
-    for sizes in [(0, 3, 4), (3, 0, 4), (3, 3, 0)]:
-        with pytest.raises(
-            ValueError, match="_size must be a whole number >= 1, got 0"
-        ):
-            AdditiveAttention(*sizes)
-    with pytest.raises(
-        ValueError, match="embed_dim must be a whole number >= 1, got 0"
-    ):
-        MultiHeadAttention(0, 1)
 
 
 def test_reset_parameters_is_torchs():
@@ -482,3 +482,19 @@ def test_main_is_deterministic(device, capsys):
 def test_main_learns(device):
     losses = main(device=device)
     assert losses[0] > 2 and sum(losses[-20:]) / 20 < 0.01
+
+
+def test_sizes_below_one_are_refused():
+    check_sizes(AdditiveAttention, query_size=3, key_size=4, hidden_size=5)
+    check_sizes(MultiHeadAttention, embed_dim=4, num_heads=2)
+    check_sizes(partial(flipped, generator=torch.Generator()), batch_size=2, steps=3)
+
+
+@pytest.mark.parametrize(
+    "shape, axes", [((3,), "B, T, D"), ((0, 4), "T, D"), ((2, 0, 3, 4), "B, A, T, D")]
+)
+def test_the_axes_of_a_query_are_named(shape, axes):
+    q = torch.zeros(shape)
+    rule = f"query must be ({axes}) with {axes} >= 1, got {shape}"
+    refuses(rule, attention, q, q, q)
+    refuses("query must be a tensor, got list", attention, [0.0], q, q)

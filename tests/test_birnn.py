@@ -1,15 +1,23 @@
 """BiLSTM against nn.LSTM(bidirectional=True), who sees whom, the page's numbers."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from snippets.birnn import BiLSTM, check_shape, main, meeting
+from snippets.birnn import (
+    BiLSTM,
+    check_shape,
+    main,
+    meeting,
+)
 from tests.helpers import (
     assert_close_scaled,
-    check_free_axes,
     check_shapes,
+    check_sizes,
+    check_strict,
     draw,
     refuses,
     run,
@@ -57,7 +65,11 @@ def test_meeting_is_an_xor_with_the_bit_ahead():
     assert set(bits.unique().tolist()) == {0, 1} and abs(bits.sum() / 4500 - 0.5) < 0.03
     assert torch.equal(y[:, :6], (bits[:, :6] != bits[:, 3:]).long())
     assert (y[:, 6:] == -100).all()
-    assert (meeting(2, 5, 0, generator)[1] == 0).all()
+    for ahead in (-1, 0, 5, 6):
+        rule = f"ahead must be 1 to steps - 1, got {ahead}"
+        refuses(rule, meeting, 2, 5, ahead, generator)
+    check_sizes(partial(meeting, ahead=1, generator=generator), batch_size=2, steps=5)
+    assert (meeting(2, 5, 4, generator)[1][:, 1:] == -100).all()
 
 
 @pytest.mark.parametrize(
@@ -101,8 +113,8 @@ def test_foreign_input_is_refused(device):
         refuses(f"{name}_size must be a whole number >= 1, got 0", BiLSTM, *sizes)
 
 
-def test_check_shape_names_only_the_free_axes():
-    check_free_axes(check_shape)
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 # BiLSTM is nn.LSTM(bidirectional=True)

@@ -1,13 +1,26 @@
 """CausalConv1d against nn.Conv1d on input padded on the left, and the wall."""
 
 import re
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from snippets.conv1d import TCN, CausalConv1d, adding, check_shape, main
-from tests.helpers import assert_close_scaled, check_shapes
+from snippets.conv1d import (
+    TCN,
+    CausalConv1d,
+    adding,
+    check_shape,
+    main,
+)
+from tests.helpers import (
+    assert_close_scaled,
+    check_shapes,
+    check_sizes,
+    check_strict,
+    refuses,
+)
 
 SURVIVORS = {
     "CausalConv1d.forward: (0, 0, (len(W) - 1) * d, 0) -> "
@@ -46,6 +59,10 @@ def lags_seen(model, x):
 
 
 # Shapes and errors
+
+
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 def test_shapes_are_those_of_the_docstrings(device):
@@ -304,3 +321,9 @@ def test_main_learns(device):
     losses = main(device=device)
     assert sum(losses[:20]) / 20 > 0.1
     assert sum(losses[-20:]) / 20 < 0.01
+
+
+def test_adding_needs_two_numbers():
+    check_sizes(partial(adding, steps=2, generator=torch.Generator()), batch_size=2)
+    rule = "steps must be >= 2, two are marked, got 1"
+    refuses(rule, adding, 2, 1, torch.Generator())

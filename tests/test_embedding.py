@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
@@ -12,13 +13,20 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 from snippets.embedding import (
     SkipGram,
     analogy,
+    check_shape,
     company,
     main,
     neighbours,
     noise_shares,
     questions,
 )
-from tests.helpers import assert_close_scaled, check_shapes
+from tests.helpers import (
+    assert_close_scaled,
+    check_shapes,
+    check_sizes,
+    check_strict,
+    refuses,
+)
 
 SURVIVORS = {
     "neighbours: word, context = near.nonzero(as_tuple=True) -> "
@@ -43,6 +51,10 @@ def skipgram(device, dtype=torch.float64):
 
 
 # Shapes and errors
+
+
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 def test_shapes_are_those_of_the_docstrings(device):
@@ -83,11 +95,9 @@ def test_other_shapes_are_refused(shapes, message, device):
 
 
 def test_sizes_below_one_are_refused():
-    for sizes, name in (((0, 3), "num_embeddings"), ((3, 0), "embedding_dim")):
-        with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1"):
-            SkipGram(*sizes)
-    with pytest.raises(ValueError, match="window must be a whole number >= 1, got 0"):
-        neighbours(torch.zeros(1, 3, dtype=torch.long), 0)
+    check_sizes(SkipGram, num_embeddings=7, embedding_dim=4)
+    ids = torch.zeros(1, 3, dtype=torch.long)
+    check_sizes(partial(neighbours, ids), window=1)
 
 
 def test_a_row_of_zeros_is_nobodys_neighbour(device):
@@ -97,14 +107,52 @@ def test_a_row_of_zeros_is_nobodys_neighbour(device):
     assert analogy(vectors.to(device), a, b, c).item() == 4
 
 
+@pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("wrong", [-1, 5])
-def test_numbers_of_no_row_are_refused(wrong, device):
-    vectors, ids = torch.eye(5, device=device), torch.tensor([0], device=device)
-    with pytest.raises(ValueError, match="b must hold numbers of rows"):
-        analogy(vectors, ids, torch.tensor([wrong], device=device), ids)
+def test_numbers_of_no_row_are_refused(wrong, place, device):
+    vectors, ids = torch.eye(5, device=device), torch.tensor([0, 2, 4], device=device)
+    asked = [ids.clone() for _ in range(3)]
+    asked[place][1] = wrong
+    rule = f"{'abc'[place]} must hold numbers of rows, 0 to 4"
+    got = f"got {min(0, wrong)} to {max(4, wrong)}"
+    refuses(f"{rule}, {got}", analogy, vectors, *asked)
+    asked[place] = ids[:2]
+    rule = f"{'abc'[place]} must be (3,), got (2,)"
+    if place:
+        refuses(rule, analogy, vectors, *asked)
+    asked[place] = ids.double()
+    rule = f"{'abc'[place]} must be torch.int64, got torch.float64"
+    refuses(rule, analogy, vectors, *asked)
+    asked[place] = ids.unsqueeze(1)
+    with pytest.raises(ValueError, match="must be "):
+        analogy(vectors, *asked)
 
 
-@pytest.mark.parametrize("counts", [[0, 0], [3, -1]])
+def test_shapes_of_tables_are_asked_for(device):
+    ids = torch.tensor([0], device=device)
+    rule = "vectors must be (V, D) with V, D >= 1, got (5,)"
+    refuses(rule, analogy, torch.ones(5, device=device), ids, ids, ids)
+    rule = "a must be (B,) with B >= 1, got (1, 1)"
+    refuses(rule, analogy, torch.eye(5, device=device), ids[None], ids, ids)
+    rule = "sentences must be (B, T) with B, T >= 1, got (1,)"
+    refuses(rule, neighbours, ids, 1)
+    rule = "counts must be (V,) with V >= 1, got (1, 1)"
+    refuses(rule, noise_shares, ids[None])
+    check_sizes(partial(company, generator=torch.Generator()), batch_size=2)
+
+
+@pytest.mark.parametrize("rows", [3, 4])
+def test_a_word_must_be_left_to_choose(rows, device):
+    """Row 3, where there is one, points nowhere."""
+    vectors = torch.eye(3, device=device)
+    vectors = torch.cat((vectors, torch.zeros(1, 3, device=device)))[:rows]
+    a, b, c = (torch.tensor([i, 0], device=device) for i in (0, 1, 2))
+    rule = "vectors must hold one more word to choose from"
+    refuses(rule, analogy, vectors, a, b, c)
+    assert analogy(vectors, a, b, c, exclude=False).shape == (2,)
+
+
+@pytest.mark.parametrize("counts", [[0, 0], [3, -1], [0, -1]])
 def test_counts_that_give_no_shares_are_refused(counts, device):
     with pytest.raises(ValueError, match="counts must be >= 0, and one of them > 0"):
         noise_shares(torch.tensor(counts, device=device))

@@ -1,6 +1,7 @@
 """The gate by itself, a GRU as an average of its candidates, an SE block."""
 
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from snippets.gating import (
     GatedMemory,
+    check_shape,
     gate_weights,
     gru_as_attention,
     latch,
@@ -20,6 +22,8 @@ from tests.helpers import (
     check_export,
     check_foreign,
     check_shapes,
+    check_sizes,
+    check_strict,
     draw,
     refuses,
     run,
@@ -38,6 +42,10 @@ def some_gru(device, dtype=torch.float64):
 
 
 # Shapes and errors
+
+
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 def test_shapes_are_those_of_the_docstrings(device):
@@ -98,8 +106,34 @@ def test_only_a_batch_first_gru_of_one_layer_can_be_taken_apart(device):
 def test_weights_and_channels_that_do_not_fit_are_refused(device):
     rule = "a must be (B, T, H) with B, T, H >= 1, got (2, 5)"
     refuses(rule, gate_weights, draw(device, 2, 5))
+    whole = torch.ones(2, 5, 4, dtype=torch.int64, device=device)
+    refuses("a must be of a float type, got torch.int64", gate_weights, whole)
     x, W = draw(device, 2, 5, 6), draw(device, 3, 6)
     refuses("W_2 must be (6, 3), got (3, 6)", squeeze_excitation, x, W, W)
+    rule = "x must be (B, T, C) with B, T, C >= 1, got (5, 6)"
+    refuses(rule, squeeze_excitation, x[0], W, W.T)
+    rule = "W_1 must be (H, 6) with H >= 1, got (6, 3)"
+    refuses(rule, squeeze_excitation, x, W.T, W.T)
+    rule = "W_1 must be torch.float64, got torch.float32"
+    refuses(rule, squeeze_excitation, x, W.float(), W.T)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_many_small_gates_stay_in_range(dtype, device):
+    """In half precision the logarithms would leave it, in single lose digits."""
+    a = torch.full((1, 500, 1), -300.0, dtype=dtype, device=device)
+    weights = gate_weights(a)[0, :, :, 0]
+    last = torch.eye(500, 501, device=device).roll(1, 1)  # all to the newest
+    assert weights.dtype == dtype and torch.equal(weights, last.to(dtype))
+    a = draw(device, 1, 4000, 1).to(dtype) - 3
+    z = torch.sigmoid(a.double()[0, -3:, 0])
+    shares = (1 - z) * torch.stack((z[1] * z[2], z[2], torch.ones_like(z[2])))
+    found = gate_weights(a)[0, -1, -3:, 0].double()
+    assert_close_scaled(found, shares, 2 * torch.finfo(dtype).eps)
+
+
+def test_latch_of_nothing_is_refused():
+    check_sizes(partial(latch, generator=torch.Generator()), batch_size=2, steps=3)
 
 
 def test_latch():

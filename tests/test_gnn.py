@@ -13,13 +13,21 @@ from snippets.gnn import (
     GATLayer,
     GCNLayer,
     MessagePassing,
+    check_shape,
     collect,
     edge_softmax,
     ends,
     karate_club,
     main,
 )
-from tests.helpers import assert_close_scaled, check_shapes, draw, refuses
+from tests.helpers import (
+    assert_close_scaled,
+    check_shapes,
+    check_sizes,
+    check_strict,
+    draw,
+    refuses,
+)
 
 DRAWING = Path(__file__).parents[1] / "docs/drawings/gnn.svg"
 SURVIVORS = {
@@ -69,6 +77,10 @@ def digits(values, places):
 # Shapes and errors
 
 
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
+
+
 def test_shapes_are_those_of_the_docstrings(device):
     x, edges = draw(device, 6, 3), some_edges(device)
     assert edges.shape == (2, 9)
@@ -91,7 +103,9 @@ def test_what_is_no_graph_is_refused(kind, device):
     # -1 would be the last node, and a table of True and False the nodes 0 and 1
     for wrong in (-1, 6):
         pair = torch.tensor([[0], [wrong]], device=device)
-        rule = f"edge_index must hold numbers of nodes, 0 to 5, got {pair.tolist()}"
+        pair = torch.cat((pair, torch.tensor([[2], [3]], device=device)), 1)
+        low, high = min(0, wrong), max(3, wrong)
+        rule = f"edge_index must hold numbers of nodes, 0 to 5, got {low} to {high}"
         refuses(rule, model, x, pair)
     adjacency = torch.eye(2, device=device) > 0
     refuses("edge_index must be torch.int64, got torch.bool", model, x, adjacency)
@@ -114,6 +128,20 @@ def test_it_can_be_exported_with_any_number_of_nodes_and_edges(kind):
     assert torch.allclose(program.module()(x, edges), model(x, edges), atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_counts(dtype, device):
+    """Added up in bfloat16, 256 ones and one more are 256."""
+    ones = torch.ones(3000, 1, dtype=dtype, device=device)
+    found = collect(ones, torch.zeros(3000, dtype=torch.long, device=device), 2)
+    assert found.tolist() == [[ones.sum().item()], [0]] and found.dtype == dtype
+
+
+def test_sizes_below_one_are_refused():
+    for cls in (MessagePassing, GCNLayer, GATLayer):
+        check_sizes(cls, in_channels=3, out_channels=4)
+    check_sizes(GATLayer, in_channels=3, out_channels=4, heads=2)
+
+
 def test_degrees_in_half_precision(device):
     """Two hubs of degree 302: the product 91204 is beyond float16."""
     leaves = torch.arange(2, 302)
@@ -126,17 +154,6 @@ def test_degrees_in_half_precision(device):
     x[:2] = 50.0
     out = model.half()(x.half(), pairs)[0].item()
     assert abs(out - 100 / 302) < 1e-3
-
-
-def test_sizes_below_one_are_refused():
-    for cls in (MessagePassing, GCNLayer, GATLayer):
-        for sizes in [(0, 4), (3, 0)]:
-            refuses(
-                f"{'in' if not sizes[0] else 'out'}_channels must be a whole number"
-                " >= 1, got 0",
-                cls,
-                *sizes,
-            )
 
 
 # Edges

@@ -1,6 +1,7 @@
 """Gradients through time against autograd, clipping against torch, by hand."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,14 @@ from snippets.gradients import (
     main,
     time_constant,
 )
-from tests.helpers import assert_close_scaled, check_shapes, draw
+from tests.helpers import (
+    assert_close_scaled,
+    check_shapes,
+    check_sizes,
+    check_strict,
+    draw,
+    refuses,
+)
 
 # (B, T, H)
 SIZES = [(3, 7, 5), (1, 4, 5), (4, 1, 3), (2, 60, 3), (1, 1, 1)]
@@ -132,8 +140,14 @@ def test_in_windows_asks_for_batch_first(device):
     rule = "rnn must have batch_first=True, got batch_first=False"
     with pytest.raises(ValueError, match=rule):
         in_windows(last, x, 2)
-    with pytest.raises(ValueError, match="window must be a whole number >= 1, got 0"):
-        in_windows(nn.RNN(3, 4, batch_first=True).to(x), x, 0)
+    rnn = nn.RNN(3, 4, batch_first=True).to(x)
+    check_sizes(partial(in_windows, rnn, x), window=2)
+    rule = "x must be (B, T, I) with B, T, I >= 1, got (6, 3)"
+    refuses(rule, in_windows, rnn, x[0], 2)
+    # The half that reads backwards would see one window at a time.
+    both = nn.RNN(3, 4, batch_first=True, bidirectional=True).to(x)
+    rule = "rnn must read one way, got bidirectional=True"
+    refuses(rule, in_windows, both, x, 2)
 
 
 def test_in_windows_carries_both_states_of_an_lstm(device):
@@ -163,11 +177,23 @@ def test_clipping_in_half_precision_stays_in_range(device):
     assert clipped.item() == 1.0 and clipped.dtype == torch.float16
 
 
-def test_check_shape_names_only_the_free_axes():
-    check_shape("x", torch.zeros(1, 5), "B", 5)
-    with pytest.raises(ValueError) as caught:
-        check_shape("x", torch.zeros(2, 4), "B", 5)
-    assert str(caught.value) == "x must be (B, 5) with B >= 1, got (2, 4)"
+@pytest.mark.parametrize("size", [1e-30, 1e-3, 1e20, 1e37])
+def test_clipping_does_not_depend_on_the_range_of_squares(size, device):
+    """The square of 1e20 is beyond float32, that of 1e-30 is 0."""
+    g = size * torch.tensor([3.0, 4.0], device=device)
+    for limit in (size, 10 * size):
+        wanted = g / 5 if limit == size else g
+        clipped = torch.cat(clip_by_norm([g[:1], g[1:]], limit))
+        assert torch.allclose(clipped, wanted, rtol=1e-5, atol=0)
+
+
+def test_no_gradient_at_all_stays_none_at_all(device):
+    zero = torch.zeros(3, device=device)
+    assert clip_by_norm([zero], 1.0)[0].tolist() == [0, 0, 0]
+
+
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 # jacobian_gain
@@ -196,6 +222,13 @@ def test_an_orthogonal_path_has_gain_one_and_a_cut_one_zero(device):
     assert abs(jacobian_gain(s @ Q, [s]).item() - 1) < 1e-12
     assert jacobian_gain(s @ Q - s.detach() + 0 * s, [s]).item() > 0
     assert jacobian_gain(s.detach() + 0 * s, [s]).item() == 0
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_gain_does_not_depend_on_the_range_of_squares(size, device):
+    s = torch.ones(2, 3, device=device, requires_grad=True)
+    (gain,) = jacobian_gain(size * s, [s]).tolist()
+    assert abs(gain / size - 1) < 1e-6
 
 
 def test_gain_refuses_what_is_no_state(device):

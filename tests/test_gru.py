@@ -1,10 +1,18 @@
 """GRU against nn.GRU, GRUCho2014 against its equations written out, and each other."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from snippets.gru import GRU, GRUCho2014, adding, check_shape, main
+from snippets.gru import (
+    GRU,
+    GRUCho2014,
+    adding,
+    check_shape,
+    main,
+)
 from tests.helpers import (
     SIZES,
     assert_close_scaled,
@@ -14,15 +22,17 @@ from tests.helpers import (
     check_default_state,
     check_export,
     check_foreign,
-    check_free_axes,
     check_gradients,
     check_graph,
     check_refusals,
     check_reset,
     check_shapes,
+    check_sizes,
     check_start,
+    check_strict,
     compare_with_twin,
     draw,
+    refuses,
     run,
     wide,
 )
@@ -70,24 +80,28 @@ def test_wrong_shapes_are_refused(cls, device):
     check_refusals(cls, device, "h")
 
 
-def test_foreign_input_is_refused(device):
-    check_foreign(GRU, device)
+@BOTH
+def test_foreign_input_is_refused(cls, device):
+    check_foreign(cls, device)
 
 
-def test_it_can_be_exported_with_a_free_batch():
-    check_export(GRU)
+@BOTH
+def test_it_can_be_exported_with_a_free_batch(cls):
+    check_export(cls)
 
 
-def test_the_start_can_be_drawn_anew():
-    check_reset(GRU, nn.GRU)
+@BOTH
+def test_the_start_can_be_drawn_anew(cls):
+    check_reset(cls, nn.GRU)
 
 
-def test_half_precision_under_autocast(device):
-    check_autocast(GRU, device)
+@BOTH
+def test_half_precision_under_autocast(cls, device):
+    check_autocast(cls, device)
 
 
-def test_check_shape_names_only_the_free_axes():
-    check_free_axes(check_shape)
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 # GRU is nn.GRU
@@ -292,3 +306,9 @@ def test_main_learns(device):
     losses = main(device=device)
     assert sum(losses[:20]) / 20 > 0.1
     assert sum(losses[-20:]) / 20 < 0.01
+
+
+def test_adding_needs_two_numbers():
+    check_sizes(partial(adding, steps=2, generator=torch.Generator()), batch_size=2)
+    rule = "steps must be >= 2, two are marked, got 1"
+    refuses(rule, adding, 2, 1, torch.Generator())

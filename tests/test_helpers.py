@@ -10,12 +10,12 @@ from tests.helpers import (
     check_batch,
     check_causal,
     check_default_state,
-    check_free_axes,
     check_gradients,
     check_graph,
     check_refusals,
     check_shapes,
     check_start,
+    check_strict,
     compare_with_twin,
     refuses,
 )
@@ -216,8 +216,8 @@ def test_checks_of_recurrent_models_fail(check, faults):
             check(faulty(fault))
 
 
-def test_check_free_axes_fails():
-    check_free_axes(check_shape)
-    for wrong in (lambda *_: None, lambda *_: refuse("no")):
+def test_check_strict_fails():
+    check_strict(check_shape)
+    for wrong in (lambda *_, dtype=None: None, lambda *_, dtype=None: refuse("no")):
         with pytest.raises((AssertionError, ValueError)):
-            check_free_axes(wrong)
+            check_strict(wrong)

@@ -1,12 +1,18 @@
 """LSTM against nn.LSTM, its structure, its errors, and the page's numbers."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from snippets.lstm import LSTM, check_shape, main, recall
+from snippets.lstm import (
+    LSTM,
+    check_shape,
+    main,
+    recall,
+)
 from tests.helpers import (
     SIZES,
     assert_close_scaled,
@@ -16,13 +22,14 @@ from tests.helpers import (
     check_default_state,
     check_export,
     check_foreign,
-    check_free_axes,
     check_gradients,
     check_graph,
     check_refusals,
     check_reset,
     check_shapes,
+    check_sizes,
     check_start,
+    check_strict,
     compare_with_twin,
     draw,
     refuses,
@@ -81,8 +88,8 @@ def test_half_precision_under_autocast(device):
     check_autocast(LSTM, device)
 
 
-def test_check_shape_names_only_the_free_axes():
-    check_free_axes(check_shape)
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 # LSTM is nn.LSTM
@@ -308,3 +315,8 @@ def test_main_learns(device):
     losses = main(device=device)
     assert sum(losses[:20]) / 20 > 1.9
     assert sum(losses[-20:]) / 20 < 0.4
+
+
+def test_recall_of_nothing_is_refused():
+    data = partial(recall, noise=0.1, generator=torch.Generator())
+    check_sizes(data, batch_size=2, steps=3)

@@ -1,6 +1,7 @@
 """Recursive networks against the recursion written out, chains against torch.nn."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,24 @@ from snippets.recursive import (
     RecursiveNet,
     TreeLSTM,
     by_height,
+    check_shape,
     expressions,
     main,
 )
-from tests.helpers import assert_close_scaled, check_shapes, draw, refuses, wide
+from tests.helpers import (
+    assert_close_scaled,
+    check_shapes,
+    check_sizes,
+    check_strict,
+    draw,
+    refuses,
+    wide,
+)
 
 DRAWING = Path(__file__).parents[1] / "docs/drawings/recursive-hand.svg"
 SURVIVORS = {
-    "TreeLSTM.forward: h, c = (zx.new_zeros(len(x) + 1, zx_f.shape[2]) for _ in "
-    "range(2)) -> c, h = (zx.new_zeros(len(x) + 1, zx_f.shape[2]) for _ in range(2))": (
+    "TreeLSTM.forward: h, c = (zx.new_zeros(N + 1, zx_f.shape[2]) for _ in "
+    "range(2)) -> c, h = (zx.new_zeros(N + 1, zx_f.shape[2]) for _ in range(2))": (
         "both are zeros of one shape, in either order"
     ),
 }
@@ -121,6 +131,10 @@ def gradients(outputs, inputs):
 # Shapes and errors
 
 
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
+
+
 @BINARY
 def test_shapes_are_those_of_the_docstrings(cls, device):
     model, x = cls(3, 5).to(device), draw(device, 9, 3, dtype=torch.float32)
@@ -156,23 +170,53 @@ def test_parameters_are_those_of_the_equations():
     ],
 )
 def test_children_that_are_no_nodes_are_refused(rows, N, device):
-    rule = f"children must be ({N}, E), each -1 or the number of a node, got {rows}"
+    rule = f"children must be ({N}, E), each -1 or the number of a node"
+    low, high = min(min(row) for row in rows), max(max(row) for row in rows)
+    rule = f"{rule}, got {low} to {high}"
     if len(rows) != N:
         rule = f"children must be ({N}, E) with E >= 1, got (2, 2)"
     refuses(rule, by_height, torch.tensor(rows, device=device), N)
 
 
-@pytest.mark.parametrize("rows", [[[0, -1]], [[-1, -1], [2, 0], [0, 1]]])
+@pytest.mark.parametrize("rows", [[[0, -1]], [[-1, -1], [2, 0], [1, -1]]])
 def test_a_circle_is_refused(rows, device):
     rule = "children must form trees, got a circle"
     refuses(rule, by_height, torch.tensor(rows, device=device), len(rows))
+
+
+@pytest.mark.parametrize("rows", [[[1, 1], [-1, -1]], [[1, -1], [-1, -1], [1, -1]]])
+def test_a_node_has_one_parent(rows, device):
+    rule = "children must form trees, got one with two parents"
+    refuses(rule, by_height, torch.tensor(rows, device=device), len(rows))
+
+
+def test_nodes_without_any_child_are_trees(device):
+    (leaves,) = by_height(torch.full((3, 2), -1, device=device), 3)
+    assert leaves.tolist() == [0, 1, 2]
+
+
+def test_sizes_below_one_are_refused():
+    for cls in (RecursiveNet, TreeLSTM, ChildSumTreeLSTM):
+        check_sizes(cls, input_size=3, hidden_size=5)
+    check_sizes(TreeLSTM, input_size=3, hidden_size=5, slots=3)
+    data = partial(expressions, depth=2, generator=torch.Generator())
+    check_sizes(data, batch_size=2)
+    refuses("depth must be >= 0, got -1", partial(data, depth=-1), 2)
+
+
+def test_a_tree_lstm_has_a_matrix_for_each_child(device):
+    x, rows = torch.zeros(2, 3, device=device), torch.tensor([[-1] * 3, [0, -1, -1]])
+    rows = rows.to(device)
+    assert TreeLSTM(3, 5, slots=3).to(device)(x, rows)[0].shape == (2, 5)
+    model = TreeLSTM(3, 5).to(device)
+    refuses("children must be (2, 2), got (2, 3)", model, x, rows)
 
 
 @ALL
 def test_the_models_ask_for_a_row_of_children_for_every_node(cls, device):
     model, x = cls(3, 5).to(device), torch.zeros(3, 3, device=device)
     rows = [[-1, -1], [0, -1]]
-    rule = "(3, 2)" if cls is RecursiveNet else "(3, E) with E >= 1"
+    rule = "(3, E) with E >= 1" if cls is ChildSumTreeLSTM else "(3, 2)"
     rule = f"children must be {rule}, got (2, 2)"
     refuses(rule, model, x, torch.tensor(rows, device=device))
 
@@ -184,10 +228,10 @@ def test_foreign_input_is_refused(cls, device):
     refuses("x must be torch.float32, got torch.float64", model, x.double(), rows)
     refuses("x must be (N, 3) with N >= 1, got (0, 3)", model, x[:0], rows[:0])
     refuses("x must be (N, 3) with N >= 1, got (2, 1, 3)", model, x[:, None], rows)
-    refuses("children must be torch.int64, got torch.bool", model, x, rows == 0)
-    for sizes, name in (((0, 5), "input_size"), ((3, -1), "hidden_size")):
-        rule = f"{name} must be a whole number >= 1, got {min(sizes)}"
-        refuses(rule, cls, *sizes)
+    rule = "children must be torch.int64, got torch.bool"
+    refuses(rule, model, x, rows == 0)
+    with torch.autocast(device, dtype=torch.bfloat16):  # it casts no numbers of rows
+        refuses(rule, model, x, rows == 0)
 
 
 @ALL

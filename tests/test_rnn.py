@@ -1,12 +1,18 @@
 """RNN against nn.RNN, and the two machines that the page works by hand."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from snippets.rnn import RNN, check_shape, main, parity
+from snippets.rnn import (
+    RNN,
+    check_shape,
+    main,
+    parity,
+)
 from tests.helpers import (
     SIZES,
     check_autocast,
@@ -15,13 +21,14 @@ from tests.helpers import (
     check_default_state,
     check_export,
     check_foreign,
-    check_free_axes,
     check_gradients,
     check_graph,
     check_refusals,
     check_reset,
     check_shapes,
+    check_sizes,
     check_start,
+    check_strict,
     compare_with_twin,
     wide,
 )
@@ -81,8 +88,8 @@ def test_half_precision_under_autocast(device):
     check_autocast(RNN, device)
 
 
-def test_check_shape_names_only_the_free_axes():
-    check_free_axes(check_shape)
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 # RNN is nn.RNN
@@ -262,3 +269,8 @@ def test_main_learns(device, capsys):
     assert sum(losses[:20]) / 20 > 0.6
     assert sum(losses[-20:]) / 20 < 0.05
     assert float(capsys.readouterr().out.split()[-1]) > 0.99
+
+
+def test_parity_of_nothing_is_refused():
+    data = partial(parity, generator=torch.Generator())
+    check_sizes(data, batch_size=2, steps=3)

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -14,11 +15,19 @@ from snippets.seq2seq import (
     Encoder,
     batch,
     beam,
+    check_shape,
     greedy,
     main,
     masked_cross_entropy,
 )
-from tests.helpers import assert_close_scaled, check_shapes, draw
+from tests.helpers import (
+    assert_close_scaled,
+    check_shapes,
+    check_sizes,
+    check_strict,
+    draw,
+    refuses,
+)
 
 SURVIVORS = {}
 
@@ -40,6 +49,10 @@ def shifted(y):
 
 
 # Shapes, data, errors
+
+
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 def test_shapes_are_those_of_the_docstrings(device):
@@ -156,13 +169,6 @@ def test_a_search_has_a_width_and_steps(wrong, device):
         greedy(decoder, context[0], 3)
     with pytest.raises(ValueError, match=re.escape("context must be (1, H) with")):
         beam(decoder, context.expand(2, 7), 3, 2)
-
-
-def test_sizes_below_one_are_refused():
-    for model in (Encoder, Decoder):
-        for sizes in [(0, 5, 7), (11, 0, 7), (11, 5, 0)]:
-            with pytest.raises(ValueError, match="_size must be a whole number >= 1"):
-                model(*sizes)
 
 
 # The encoder does not notice padding
@@ -330,9 +336,49 @@ def test_all_right_on_gold_is_all_right_alone(device):
     own = greedy(decoder, context, 3)
     target = torch.where(torch.arange(300, device=device)[:, None] < 150, own, 1)
     gold = decoder(shifted(target), context)[0].argmax(2)
-    right = (own == target).all(1)
-    assert torch.equal(right, (gold == target).all(1))
+    after = (shifted(target)[:, 1:] == END).cumsum(1) > 0  # END has been said
+    after = nn.functional.pad(after, (1, 0))
+    right = ((own == target) | after).all(1)
+    assert torch.equal(right, ((gold == target) | after).all(1))
     assert right[:150].all() and not right.all()
+
+
+@pytest.mark.parametrize("end", [END, 3])
+def test_nothing_is_said_after_the_end(end, device):
+    """From 0 it says 1, 2, 3, …, 10, 0: after the end it would go on."""
+
+    def clock(previous, context, h=None):
+        after = (previous + 1) % 11
+        return 9.0 * nn.functional.one_hot(after, 11), h
+
+    context = torch.zeros(2, 1, device=device)
+    said = greedy(clock, context, 12, end=end)
+    wanted = [(end + t) % 11 for t in range(1, 12)] + [end]
+    assert said.tolist() == [wanted] * 2
+    assert wanted.index(end) == 10
+    ((_, tokens),) = beam(clock, context[:1], 12, 1, end=end)
+    assert tokens == wanted[:11]
+
+
+def test_logarithms_of_half_precision_are_exact(device):
+    def flat(previous, context, h=None):
+        shape = (*previous.shape, 1000)
+        return torch.zeros(shape, dtype=torch.float16, device=device), h
+
+    ((log, _),) = beam(flat, torch.zeros(1, 1, device=device), 3, 1)
+    assert abs(log + 3 * math.log(1000)) < 1e-12
+
+
+def test_sizes_below_one_are_refused(device):
+    for cls in (Encoder, Decoder):
+        check_sizes(cls, vocab_size=11, embed_size=5, hidden_size=7)
+    generator = torch.Generator()
+    check_sizes(partial(batch, high=5, generator=generator), batch_size=2, low=1)
+    refuses("high must be >= low, 3, got 2", batch, 2, 3, 2, generator)
+    _, decoder = models(device)
+    context = draw(device, 1, 7)
+    check_sizes(partial(greedy, decoder, context), steps=2)
+    check_sizes(partial(beam, decoder, context), steps=2, width=1)
 
 
 def table(previous, context, h=None):

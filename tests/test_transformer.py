@@ -9,11 +9,17 @@ from torch import nn
 from snippets.transformer import (
     CausalLM,
     TransformerEncoderLayer,
+    check_shape,
     generate,
     main,
     sinusoid,
 )
-from tests.helpers import assert_close_scaled, check_shapes, draw
+from tests.helpers import (
+    assert_close_scaled,
+    check_shapes,
+    check_strict,
+    draw,
+)
 
 SURVIVORS = {
     "check_mask: mask.ndim in (2, len(axes)) -> mask.ndim in (len(axes), 2)": (
@@ -65,6 +71,10 @@ def tokens(device, *shape):
 
 
 # Shapes and errors
+
+
+def test_what_check_shape_lets_pass():
+    check_strict(check_shape)
 
 
 def test_shapes_are_those_of_the_docstrings(device):
