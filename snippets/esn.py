@@ -45,9 +45,9 @@ def check_shape(
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
     if dtype is None or tensor.dtype == dtype:
         return
-    cast = {torch.float16, torch.bfloat16, torch.float32}
     autocast = torch.is_autocast_enabled(tensor.device.type)
-    if not (autocast and {dtype, tensor.dtype} <= cast):
+    floats = {torch.float16, torch.bfloat16, torch.float32}
+    if not (autocast and dtype in floats and tensor.dtype in floats):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -67,9 +67,7 @@ def check_size(name: str, size: int) -> None:
 class Reservoir(nn.Module):
     """Leaky tanh units with weights drawn once; buffers in float64."""
 
-    def __init__(
-        self, input_size, reservoir_size, radius=0.9, leak=1.0, scale=1.0
-    ):
+    def __init__(self, input_size, reservoir_size, radius, leak, scale):
         super().__init__()
         check_size("input_size", input_size)
         check_size("reservoir_size", reservoir_size)

@@ -48,9 +48,9 @@ def check_shape(
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
     if dtype is None or tensor.dtype == dtype:
         return
-    cast = {torch.float16, torch.bfloat16, torch.float32}
     autocast = torch.is_autocast_enabled(tensor.device.type)
-    if not (autocast and {dtype, tensor.dtype} <= cast):
+    floats = {torch.float16, torch.bfloat16, torch.float32}
+    if not (autocast and dtype in floats and tensor.dtype in floats):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 

@@ -49,9 +49,9 @@ def check_shape(
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
     if dtype is None or tensor.dtype == dtype:
         return
-    cast = {torch.float16, torch.bfloat16, torch.float32}
     autocast = torch.is_autocast_enabled(tensor.device.type)
-    if not (autocast and {dtype, tensor.dtype} <= cast):
+    floats = {torch.float16, torch.bfloat16, torch.float32}
+    if not (autocast and dtype in floats and tensor.dtype in floats):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -75,7 +75,8 @@ def by_height(children, N: int) -> list[torch.Tensor]:
         rule = f"children must be ({N}, E), each -1 or the number of a node"
         low, high = children.min().item(), children.max().item()
         raise ValueError(f"{rule}, got {low} to {high}")
-    if children[children >= 0].bincount(minlength=1).max() > 1:
+    named = children[children >= 0]
+    if len(named) > len(named.unique()):
         raise ValueError("children must form trees, got one with two parents")
     # Nobody, row N or -1, is done from the start, and so has no height.
     done = torch.arange(N + 1, device=children.device) == N  # (N + 1,)

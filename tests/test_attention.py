@@ -174,6 +174,8 @@ def test_what_does_not_fit_together_is_refused(kind, device):
         (q.flatten(), k, k, "query"),
         (q, k.float(), k, "key"),
         (q, k[:, :0], k[:, :0], "key"),
+        (q, k, k.float(), "value"),
+        (q, k, k[0], "value"),
     ):
         with pytest.raises(ValueError, match=f"^{name} must be "):
             model(query, key, value)

@@ -94,6 +94,7 @@ PAGES = {
     "no figure": (BOTH, "echo/decay.svg", "echo/d.svg", "/d.svg", 'savefig("d.svg")'),
     "no page": (BOTH, "index.md#words", "ecco.md", "ecco.md", "the link ecco.md leads to no page"),
     "no lab page": (BOTH, "lab/echo.ipynb", "lab/ecco.ipynb", "lab/ecco", "there is no docs/lab/ecco.py"),
+    "no snippet": (BOTH, "code/echo.py", "code/ecco.py", "code/ecco", "there is no snippets/ecco.py"),
     "no place": (BOTH, "#words", "#verbs", "#verbs", "index.md has no {#verbs}"),
     "no place here": (BOTH, "index.md#words", "#words", "#words", "the link #words leads nowhere"),
     "bad include": (BOTH, '"echo/decay.svg"', "d.svg", "-- d", "an include is --8<"),

@@ -141,6 +141,18 @@ def test_shapes_of_tables_are_asked_for(device):
     check_sizes(partial(company, generator=torch.Generator()), batch_size=2)
 
 
+def test_the_first_of_two_faults_is_named(device):
+    vectors, good = torch.eye(5, device=device), torch.tensor([0], device=device)
+    for asked in ("abc", "bc"):
+        ids = [good + 5 * (name in asked) for name in "abc"]
+        rule = f"{asked[0]} must hold numbers of rows, 0 to 4, got 5 to 5"
+        refuses(rule, analogy, vectors, *ids)
+
+
+def test_one_word_seen_once_has_all_the_shares(device):
+    assert noise_shares(torch.tensor([0, 1], device=device)).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("rows", [3, 4])
 def test_a_word_must_be_left_to_choose(rows, device):
     """Row 3, where there is one, points nowhere."""

@@ -89,6 +89,9 @@ def test_refuses_other_shapes(device):
     for leak, radius in ((3, 0.9), (0, 0.9), (1, -1)):
         rule = f"leak must be in (0, 1] and radius >= 0, got {leak} and {radius}"
         refuses(rule, EchoState, 3, 5, radius, leak)
+    rule = "leak must be in (0, 1] and radius >= 0, got 1.1 and 0.9"
+    refuses(rule, EchoState, 3, 5, 0.9, 1.1)
+    assert (EchoState(3, 5, radius=0).W_hh == 0).all()  # it forgets at once
 
 
 @pytest.mark.parametrize("washout", [-1, 8, 9])

@@ -177,6 +177,19 @@ def test_clipping_in_half_precision_stays_in_range(device):
     assert clipped.item() == 1.0 and clipped.dtype == torch.float16
 
 
+def test_a_model_without_such_names_reads_batch_first_and_one_way(device):
+    """As those of this book do."""
+    x = draw(device, 2, 6, 3)
+    rnn = nn.RNN(3, 4, batch_first=True).to(x)
+    out, _ = in_windows(lambda part, h: rnn(part, h), x, 2)
+    assert torch.equal(out, in_windows(rnn, x, 2)[0])
+
+
+def test_the_largest_number_may_stand_anywhere(device):
+    g = torch.tensor([1e-30, 3e20, 4e20], device=device)
+    assert torch.allclose(clip_by_norm([g], 1.0)[0], g / 5e20)
+
+
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1e20, 1e37])
 def test_clipping_does_not_depend_on_the_range_of_squares(size, device):
     """The square of 1e20 is beyond float32, that of 1e-30 is 0."""

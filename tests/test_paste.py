@@ -6,6 +6,7 @@ constant) go into an empty file, in page order. It runs, and so does its `main`.
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -24,6 +25,7 @@ PAGES = sorted(
     if "```python" in path.read_text("utf-8")
 )
 DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+BREAK = "\n\n# ----\n"  # between two blocks
 CALL = "\n\nif 'main' in globals():\n    assert len(main(steps=2)) == 2\n"
 
 
@@ -56,7 +58,7 @@ def defines(code: str) -> bool:
 
 
 def pasted(text: str, root: Path = ROOT) -> str:
-    return "\n\n".join(filter(defines, blocks(text, root)))
+    return BREAK.join(filter(defines, blocks(text, root)))
 
 
 @cache  # both languages show the same code
@@ -83,7 +85,14 @@ def folder(tmp_path_factory):
 def test_what_a_page_shows_runs_when_pasted(page, folder):
     code = pasted((ROOT / "docs" / page).read_text("utf-8"))
     done = paste(code, folder / Path(page).stem)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"{place(code, done.stderr)}\n{done.stderr}"
+
+
+def place(code: str, stderr: str) -> str:
+    """Name the first line of the block at which a traceback ends."""
+    stop = int(re.findall(r'pasted\.py", line (\d+)', stderr)[-1])
+    above = "\n".join(code.split("\n")[:stop])
+    return f"in the block that begins with: {above.split(BREAK)[-1].split(chr(10))[0]}"
 
 
 @pytest.mark.parametrize("stem", [p.stem for p in ROOT.glob("snippets/[!_]*.py")])
@@ -100,5 +109,7 @@ def test_a_name_that_no_block_shows_is_an_error(tmp_path):
         "```python\nimport math\n```\n\n```python\ndef area():\n    return tau\n```\n"
     )
     code = pasted(page) + "\narea()"
-    assert "NameError" in paste(code, tmp_path / "a").stderr
+    stderr = paste(code, tmp_path / "a").stderr
+    assert "NameError" in stderr
+    assert place(code, stderr) == "in the block that begins with: def area():"
     assert pasted("```python\nh = a * h  # (B, H)\n```") == ""

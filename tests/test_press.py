@@ -193,8 +193,17 @@ def test_downloaded_notebook_runs_alone(built, tmp_path):
         code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
         assert "import snippets" not in code and "from snippets" not in code
         (tmp_path / "alone.py").write_text(code, "utf-8")
-        command = [sys.executable, "-I", "alone.py"]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        script = path.with_suffix(".py").read_text("utf-8")
+        (tmp_path / "script.py").write_text(script, "utf-8")
+        said = set()
+        for name in ("alone.py", "script.py"):
+            command = [sys.executable, "-I", name]
+            done = subprocess.run(
+                command, cwd=tmp_path, check=True, capture_output=True
+            )
+            said.add(done.stdout)
+        assert len(said) == 1 and said.pop().strip()
+        assert ("半衰期" in script) == (language == "")
 
 
 def test_site_says_nothing_of_the_machine_and_asks_no_other_host(built):

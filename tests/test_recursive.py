@@ -184,7 +184,10 @@ def test_a_circle_is_refused(rows, device):
     refuses(rule, by_height, torch.tensor(rows, device=device), len(rows))
 
 
-@pytest.mark.parametrize("rows", [[[1, 1], [-1, -1]], [[1, -1], [-1, -1], [1, -1]]])
+@pytest.mark.parametrize(
+    "rows",
+    [[[1, 1], [-1, -1]], [[1, -1], [-1, -1], [1, -1]], [[-1, -1], [0, -1], [0, -1]]],
+)
 def test_a_node_has_one_parent(rows, device):
     rule = "children must form trees, got one with two parents"
     refuses(rule, by_height, torch.tensor(rows, device=device), len(rows))

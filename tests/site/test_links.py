@@ -106,15 +106,20 @@ def test_lab_page(soup, language, lab):
     links = [
         urljoin(HOME + address, a["href"]) for a in soup(address).select("a[download]")
     ]
-    files = {url.rpartition(".")[2]: SITE / url.removeprefix(HOME) for url in links}
+    files = {
+        url.removeprefix(HOME + folder(language)): SITE / url.removeprefix(HOME)
+        for url in links
+    }
     snippet = ROOT / "snippets" / f"{lab}.py"  # a guide has none
-    assert sorted(files) == (["ipynb", "py"] if snippet.is_file() else ["ipynb"])
+    own = [f"lab/{lab}/{lab}.ipynb", f"lab/{lab}/{lab}.py"]
+    assert [*files] == own + [f"code/{lab}.py"] * snippet.is_file()
     if snippet.is_file():
         text = snippet.read_text("utf-8")
         kept = [line for line in text.splitlines() if "# --8<-- [" not in line]
-        found = files["py"].read_text("utf-8")
+        found = files[f"code/{lab}.py"].read_text("utf-8")
         assert [x for x in found.splitlines() if x] == [x for x in kept if x]
-    notebook = json.loads(files["ipynb"].read_text("utf-8"))
+    notebook = json.loads(files[own[0]].read_text("utf-8"))
+    compile(files[own[1]].read_text("utf-8"), own[1], "exec")
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert code and all(cell["execution_count"] for cell in code)
     outputs = [output for cell in code for output in cell["outputs"]]

@@ -44,6 +44,29 @@ def test_copied_lab_is_the_notebook(open_page, language):
     assert copied(page) == code
 
 
+COVERED = """code => {
+    const range = document.createRange();
+    range.selectNodeContents(code);
+    const lines = [...range.getClientRects()];
+    const button = code.parentElement.querySelector("button[data-md-type=copy]");
+    const b = button.getBoundingClientRect();
+    return lines.some(l => l.left < b.right && b.left < l.right
+        && l.top < b.bottom - 1 && b.top < l.bottom - 1);
+}"""
+
+
+@pytest.mark.parametrize("place", ["gru/", "contributing/", "lab/gru/"])
+def test_no_button_covers_code_on_a_phone(open_page, language, place):
+    page = open_page(f"{folder(language)}{place}", width=390)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    blocks = page.locator("article .highlight > pre > code").all()
+    assert len(blocks) > 3
+    for block in blocks:
+        block.scroll_into_view_if_needed()
+        page.locator("article .highlight button[data-md-type=copy]").first.wait_for()
+        assert not block.evaluate(COVERED), block.text_content()[:60]
+
+
 @pytest.mark.parametrize("place", TWINS)
 def test_language_switch_stays_on_the_page(open_page, base, place):
     anchor = "#evidence" if place == "gru/" else ""

@@ -134,6 +134,7 @@ def on_page_context(context, page, config, nav):
             "lab_url": f"lab/{stem}/",
             "page_url": f"{stem}/",
             "notebook_url": f"lab/{stem}/{stem}.ipynb",
+            "script_url": f"lab/{stem}/{stem}.py",
             "snippet_url": f"code/{stem}.py",
         }
         if not Lab(stem).has_snippet:

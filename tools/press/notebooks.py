@@ -28,6 +28,19 @@ def write(lab: Lab, folder: Path, language: str, records: Path, md: Markdown) ->
     read, keep = to_read(lab, language, records, md), to_keep(lab, language, records)
     nbformat.write(read, place.with_suffix(".ipynb"))
     nbformat.write(keep, place / f"{lab.stem}.ipynb")
+    (place / f"{lab.stem}.py").write_text(script(keep), "utf-8")
+
+
+def script(notebook: NotebookNode) -> str:
+    """The same notebook as a script, in the py:percent form; it runs alone."""
+    cells = []
+    for cell in notebook.cells:
+        head, text = "# %%", cell.source
+        if cell.cell_type == "markdown":
+            head = "# %% [markdown]"
+            text = "\n".join(f"# {line}".rstrip() for line in text.split("\n"))
+        cells.append(f"{head}\n{text}\n")
+    return "\n".join(cells)
 
 
 def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:
