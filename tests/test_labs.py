@@ -13,7 +13,7 @@ BAD = {
     "bool": ({"a": True}, "results['a'] is or holds True: write 0 or 1, or a verdict"),
     "bool in a list": ({"a": [1, False]}, "results['a'] is or holds False"),
     "empty list": ({"a": []}, "results['a'] is an empty list, leave it out"),
-    "tuple": ({"a": (1, 2)}, "must be a number, a string or a list of these, not tuple"),
+    "tuple": ({"a": (1, 2)}, "a number, a string or a list of these, not tuple"),
     "list in a list": ({"a": [[1]]}, "not list"),
     "None": ({"a": None}, "not NoneType"),
     "NaN": ({"a": float("nan")}, "results['a'] is or holds nan"),
