@@ -123,12 +123,18 @@ SNIPPETS = {
     "line size": (SNIPPET, "A leaky sum.", "A leaky sum" + "." * 70, "A leaky", "at most 80 characters, this one 91"),
     "no section imports": (SNIPPET, ":imports]", ":inports]", 1, "section imports is missing: # --8<-- [start:imports]"),
     "not Python": (SNIPPET, "import math", "import math math", "math math", "this is not Python"),
-    "numpy": (SNIPPET, "import math", "import numpy", "numpy", "standard library only, not numpy"),
-    "sibling": (SNIPPET, "import math", "from snippets.rnn import RNN", "RNN", "only, not snippets.rnn"),
-    "relative": (SNIPPET, "import math", "from . import rnn", "rnn", "only, not ."),
+    "numpy": (SNIPPET, "import math", "import numpy", "numpy", "not numpy"),
+    "sibling": (SNIPPET, "import math", "from snippets.rnn import RNN", "RNN", "not snippets.rnn"),
+    "relative": (SNIPPET, "import math", "from . import rnn", "rnn", "not ."),
     "F": (SNIPPET, "import math", "import torch.nn.functional as F", "as F", "F is an axis"),
     "from F": (SNIPPET, "import math", "from torch.nn import functional as F", "as F", "F is an axis"),
-    "argparse": (SNIPPET, "import math", "import argparse", "argparse", "no command line"),
+    "argparse": (SNIPPET, "import math", "import argparse", "argparse", "; not argparse"),
+    "network": (SNIPPET, "import math", "import urllib.request", "urllib", "a snippet imports only abc, "),
+    "way round": (SNIPPET, "import math", "from torch import hub", "hub", "hub: a snippet reaches no file and no network"),
+    "saved": (SNIPPET, "    losses = ", "    torch.save(3, 'x')\n    losses = ", ".save", "save: a snippet reaches no file"),
+    "file": (SNIPPET, "    losses = ", "    open('x')\n    losses = ", "open(", "open: a snippet opens no file and runs no text"),
+    "os of torch": (SNIPPET, "    losses = ", "    torch.os.system('x')\n    losses = ", ".os", "os: a snippet reaches no file"),
+    "dunder": (SNIPPET, "    losses = ", "    main.__globals__\n    losses = ", "__gl", "__globals__: a snippet reaches no file"),
     "kwargs": (SNIPPET, "device=None)", "device=None, **kw)", "kw)", "no **kw,"),
     "state": (SNIPPET, "STEPS = 3", "STEPS = [3]", "STEPS", "no global state"),
     "module call": (SNIPPET, "STEPS = 3", "STEPS = 3\ntorch.manual_seed(0)", "torch.manual", "no global state"),
@@ -156,6 +162,21 @@ SNIPPETS = {
 }
 LABS = {
     "tools": (LAB, "import matplotlib.pyplot as plt", "import tools.check", "tools", "a lab imports only from snippets.<stem>"),
+    "network": (LAB, "import matplotlib.pyplot as plt", "import requests", "requests", "torch, typing; not requests"),
+    "process": (LAB, "import matplotlib.pyplot as plt", "import subprocess", "subp", "; not subprocess"),
+    "os": (LAB, "import matplotlib.pyplot as plt", "import os\nos.system('x')", ".system", "os.system: a lab takes only os.environ"),
+    "from os": (LAB, "import matplotlib.pyplot as plt", "from os import chdir", "chdir", "os.chdir: a lab takes only os.environ"),
+    "os by another name": (LAB, "import matplotlib.pyplot as plt", "import os as o", "as o", "os as o: write import os"),
+    "fetched": (LAB, "import matplotlib.pyplot as plt", "from sklearn.datasets import fetch_openml", "fetch", "fetch_openml: a lab reaches no file and no network"),
+    "text run": (LAB, "import matplotlib.pyplot as plt", "eval('1')", "eval", "eval: a lab opens no file and runs no text"),
+    "deep": (LAB, "print(Echo())", "-" * 9999 + "3", 1, "this is not Python: "),
+    "figure twice": (LAB, "# %%\n# --8<-- [start:ex", '# %%\nplt.gcf().savefig("decay.svg")\n# --8<-- [start:ex', "gcf", "decay.svg was saved on line 14, rename one"),
+    "figure away": (LAB, "# %%\n# --8<-- [start:ex", '# %%\nplt.gcf().savefig("../decay.svg")\n# --8<-- [start:ex', "gcf", "../decay.svg: a figure is a plain name and .svg"),
+    "bool": (LAB, '"steps": 3', '"steps": True', "results", "True is true or false: write 0 or 1, or a verdict"),
+    "comparison": (LAB, '"steps": 3', '"steps": 1 < 2', "results", "1 < 2 is true or false"),
+    "tuple": (LAB, '"steps": 3', '"steps": (1, 2)', "results", "(1, 2) must be a number, a string or a list"),
+    "empty list": (LAB, '"steps": 3', '"steps": []', "results", "[] must be a number, a string or a list"),
+    "key": (LAB, '"steps"', '"the steps"', "results", "'the steps': a key is a plain name, as in gap_2"),
     "module": (LAB, "import matplotlib.pyplot as plt", "import snippets.echo", "import snippets", "imports only"),
     "alias": (LAB, "Echo, main", "Echo as E", "as E", "a lab imports only"),
     "not on top": (LAB, "from snippets", "x = 1\nfrom snippets", "from snippets", "at the top of a cell"),
@@ -516,7 +537,7 @@ def test_the_command(house):
     lines = faulty.stdout.splitlines()
     assert faulty.returncode == 1 and not faulty.stderr
     assert lines[0].startswith(f"{ZH}:2: half-width ,")
-    assert lines[1].startswith(f"{SNIPPET}:11: import torch and")
+    assert lines[1].startswith(f"{SNIPPET}:11: a snippet imports only")
     assert lines[2:] == ["2 faults"]
 
 
