@@ -170,6 +170,7 @@ LABS = {
     "fetched": (LAB, "import matplotlib.pyplot as plt", "from sklearn.datasets import fetch_openml", "fetch", "fetch_openml: a lab reaches no file and no network"),
     "text run": (LAB, "import matplotlib.pyplot as plt", "eval('1')", "eval", "eval: a lab opens no file and runs no text"),
     "deep": (LAB, "print(Echo())", "-" * 9999 + "3", 1, "this is not Python: "),
+    "long": (LAB, "print(Echo())", "1" + " + 1" * 500, 1, "this is not Python: it nests too deeply"),
     "figure twice": (LAB, "# %%\n# --8<-- [start:ex", '# %%\nplt.gcf().savefig("decay.svg")\n# --8<-- [start:ex', "gcf", "decay.svg was saved on line 14, rename one"),
     "figure away": (LAB, "# %%\n# --8<-- [start:ex", '# %%\nplt.gcf().savefig("../decay.svg")\n# --8<-- [start:ex', "gcf", "../decay.svg: a figure is a plain name and .svg"),
     "bool": (LAB, '"steps": 3', '"steps": True', "results", "True is true or false: write 0 or 1, or a verdict"),

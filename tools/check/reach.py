@@ -21,15 +21,22 @@ NAMES = set(
     " savez savez_compressed savetxt loadtxt genfromtxt memmap"
     " imsave imread write_text write_bytes urlopen".split()
 )
+DEEPEST, TOO_DEEP = 200, "it nests too deeply"  # for what walks by recursion
 DUNDERS = {"__init__", "__name__", "__call__", "__class__", "__doc__", "__len__"}
 
 
 def parse(text: str) -> ast.Module:
     """Read Python; what nests too deeply or holds a zero byte is no Python either."""
     try:
-        return ast.parse(text)
+        tree = ast.parse(text)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise SyntaxError(str(error) or "it nests too deeply") from None
+        raise SyntaxError(str(error) or TOO_DEEP) from None
+    level = [tree]
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if level:
+        raise SyntaxError(TOO_DEEP)
+    return tree
 
 
 def reach(tree: ast.Module, allowed: set[str], who: str) -> Faults:
