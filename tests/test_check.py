@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 ZH, EN, LAB = "docs/zh/echo.md", "docs/en/echo.md", "docs/lab/echo.py"
 BOTH, GUIDES = (ZH, EN), ("docs/zh/index.md", "docs/en/index.md")
 SNIPPET, DRAWING = "snippets/echo.py", "docs/drawings/echo.svg"
+LOCK, PAIRS = "docs/translations.lock", ("echo", "index")
 
 
 @pytest.fixture
@@ -341,7 +342,7 @@ def test_one_language_will_do_for_a_page_that_waits(house, own, other):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(accept, cwd=house, env=env, capture_output=True, text=True)
     assert done.returncode == 1 and "echo waits for its translation" in done.stderr
-    assert not (house / "docs/translations.lock").exists()
+    assert (house / LOCK).read_text("utf-8") == FILES[LOCK]
 
 
 def test_copies_differ(house):
@@ -542,10 +543,16 @@ def test_the_command(house):
     assert lines[2:] == ["2 faults"]
 
 
-def test_a_section_that_left_its_twin_behind(house):
-    accept = [sys.executable, "-m", "tools.check.accepted", "echo", "index"]
+def accept(house: Path, *stems: str) -> str:
+    """Accept pages by the command, all when none is named; returns what it says."""
+    command = [sys.executable, "-m", "tools.check.accepted", *(stems or PAIRS)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(accept, cwd=house, env=env, check=True)
+    run = dict(cwd=house, env=env, capture_output=True, text=True, check=True)
+    return subprocess.run(command, **run).stdout
+
+
+def test_a_section_that_left_its_twin_behind(house):
+    accept(house)
     assert check(house) == []
     edit(house, ZH, "## 公式", "又一句。\n\n## 公式")
     line = line_of(house, ZH, "{#idea}")
@@ -555,11 +562,47 @@ def test_a_section_that_left_its_twin_behind(house):
     message = "new or changed in both languages: #idea; read both"
     expect(check(house), f"{ZH}:{line}", message=message)
     assert check(house, ran=["echo"]) == []  # drafts may be looked at
-    subprocess.run(accept, cwd=house, env=env, check=True)
+    accept(house)
     assert check(house) == []
     for file in BOTH:  # formulas the checker compares itself
         edit(house, file, "x_t, ", "x_t + 0, ")
     assert check(house) == []
+
+
+# fmt: off
+LOCKS = {  # edits of the lock after both pages were accepted
+    "torn": (r"(echo#idea .*\n)", r"<<<<<<< HEAD\n\1=======\n\1>>>>>>> other\n", "<<<<", "two changes meet here: read both languages, then: nox -s accept -- echo"),
+    "torn to the end": (r"(echo#idea .*\n)", r"<<<<<<< HEAD\n\1=======\n", "<<<<", "two changes meet here"),
+    "left over": (r"(echo#idea .*\n)", r"\1=======\n", "====", "this is no entry, take the line out"),
+    "cut": (r"(index#words \w+) .*\n", r"\1\n", "index#words", "this is no entry, take the line out"),
+    "twice": (r"(index#words .*\n)", r"\1\n\1", 15, "index#words stands twice"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("old, new, at, message", LOCKS.values(), ids=LOCKS)
+def test_a_lock_that_is_in_doubt(house, old, new, at, message):
+    accept(house)
+    text = (house / LOCK).read_text("utf-8")
+    (house / LOCK).write_text(re.sub(old, new, text), "utf-8")
+    found = [fault for fault in check(house) if fault.file == LOCK]
+    expect(found, f"{LOCK}:{line_of(house, LOCK, at)}", message=message)
+    assert f"{LOCK}:{found[0].line}: was dropped" in accept(house)
+    assert (house / LOCK).read_text("utf-8") == text and check(house) == []
+
+
+def test_pages_that_a_torn_lock_drops_are_to_be_accepted_again(house):
+    accept(house)
+    text = (house / LOCK).read_text("utf-8")
+    (house / LOCK).write_text(f"<<<<<<< HEAD\n{text}=======\n>>>>>>> x\n", "utf-8")
+    accept(house, "index")
+    message = "a new page: when both languages agree: nox -s accept -- echo"
+    expect(check(house), f"{ZH}:1", message=message)
+
+
+def test_a_lock_that_is_gone(house):
+    (house / LOCK).unlink()
+    expect(check(house), f"{LOCK}:1", message="this file is gone: take it back from")
 
 
 def test_terms_are_those_of_the_glossary(house):
