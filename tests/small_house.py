@@ -84,6 +84,21 @@ print(Echo())
 results = {"half": 1.0, "steps": 3, "claim_fades": "holds"}
 """
 
+TEST = """import pytest
+import torch
+from snippets.echo import Echo
+
+
+def test_it_fades():
+    out = Echo()(torch.tensor([[[1.0], [0.0]]]))
+    assert out.flatten().tolist() == [1.0, 0.5]
+
+
+def test_it_refuses_what_is_no_tensor():
+    with pytest.raises(AttributeError):
+        Echo()(1)
+"""
+
 DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">
 <style>.echo-line { stroke: var(--fig-ink); fill: none }</style>
 <path id="echo-a" class="echo-line" d="M0 0L9 9" stroke="var(--fig-0)"/>
@@ -276,7 +291,7 @@ FILES = {
     "docs/en/index.md": english(GUIDE),
     "docs/translations.lock": "# drafts: nobody has read both languages yet\n",
     "README.zh.md": "# 回声\n\n一个词。\n",
-    "tests/test_echo.py": "",
+    "tests/test_echo.py": TEST,
     "mkdocs.yml": "site_name: !ENV [NAME, x]\nnav:\n  - index.md\n  - echo.md\n",
 }
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 ZH, EN, LAB = "docs/zh/echo.md", "docs/en/echo.md", "docs/lab/echo.py"
 BOTH, GUIDES = (ZH, EN), ("docs/zh/index.md", "docs/en/index.md")
 SNIPPET, DRAWING = "snippets/echo.py", "docs/drawings/echo.svg"
+TEST = "tests/test_echo.py"
 LOCK, PAIRS = "docs/translations.lock", ("echo", "index")
 
 
@@ -195,6 +196,21 @@ LABS = {
     "zh prose": (LAB, "实验：", "实验:", "实验:", "half-width : in “# 实验:回声”, write ："),
     "parity": (LAB, "The decay $r^k$", "The decay", "# # Lab", f"lacks the formula $r^k$ of {LAB}:3"),
 }
+ASSERT = "assert out.flatten().tolist() == [1.0, 0.5]"
+TESTS = {
+    "not Python": (TEST, "import pytest", "import pytest pytest", 1, "this is not Python"),
+    "no test": (TEST, "def test_", "def tst_", 1, "there is no test here: write a function test_"),
+    "no assert": (TEST, f"{ASSERT}\n", "", "def test_it_fades", "test_it_fades asserts nothing"),
+    "skipped": (TEST, "def test_it_fades", "@pytest.mark.skip\ndef test_it_fades", "skip", "skip: a skipped test proves nothing"),
+    "skipped if": (TEST, ASSERT, f"pytest.skip('slow')\n    {ASSERT}", "skip(", "skip: a skipped test"),
+    "xfail": (TEST, "def test_it_fades", "@pytest.mark.xfail(reason='x')\ndef test_it_fades", "xfail", "xfail: a skipped test"),
+    "skip by name": (TEST, "import pytest", "import pytest\nfrom pytest import skip", "import skip", "skip: a skipped test"),
+    "importorskip": (TEST, "def test_it_fades", "pytest.importorskip('x')\ndef test_it_fades", "importor", "importorskip: a skipped"),
+    "a class": (TEST, ASSERT, "assert Echo", "assert Echo", "assert Echo always holds, compare what the code gives"),
+    "a method": (TEST, ASSERT, "assert torch.equal", "assert torch", "assert torch.equal always holds"),
+    "a constant": (TEST, ASSERT, "assert 1", "assert 1", "assert 1 always holds"),
+    "a tuple": (TEST, ASSERT, "assert (out == 1, 'words')", "assert (", "always holds, compare"),
+}
 DRAWINGS = {
     "not XML": (DRAWING, "</svg>", "", 6, "this is not XML"),
     "size": (DRAWING, "viewBox", 'width="9" viewBox', 1, "no width or height"),
@@ -222,7 +238,7 @@ ROOMS = {
 CASES = [
     pytest.param(*case, id=f"{name}: {fault}")
     for name, table in (("page", PAGES), ("snippet", SNIPPETS), ("lab", LABS))
-    + (("drawing", DRAWINGS), ("room", ROOMS))
+    + (("test", TESTS), ("drawing", DRAWINGS), ("room", ROOMS))
     for fault, case in table.items()
 ]
 
@@ -316,6 +332,12 @@ def test_every_file_of_a_stem_is_asked_for(house):
     for file in ("docs/zh/lone.md", "docs/en/lone.md", "docs/lab/lone.py"):
         assert f"snippets/lone.py:1: {file} is missing, a stem has five files" in found
     assert "mkdocs.yml:2: nav lacks lone.md" in found
+
+
+def test_a_test_may_be_skipped_where_there_is_no_accelerator(house):
+    skip = 'pytest.skip("there is no accelerator here")'
+    edit(house, TEST, ASSERT, f"{skip}\n    {ASSERT}")
+    assert check(house) == []
 
 
 def test_a_link_of_a_lab_to_a_source(house):
