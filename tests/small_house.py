@@ -70,7 +70,11 @@ LAB = """# %% [markdown] lang="zh"
 # %%
 from snippets.echo import Echo, main
 
+import os
+
 import matplotlib.pyplot as plt
+
+DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 
 fig, ax = plt.subplots()
 fig.savefig("decay.svg")

@@ -17,6 +17,7 @@ from tools.core.house import House
 from tools.core.prose import Prose
 
 OURS = {"snippets", "tools", "tests", "docs"}
+DEVICE = 'DEVICE = os.environ.get("LAB_DEVICE", "cpu")'
 FIGURE = re.compile(r"[\w-]+\.svg")
 IMPORT = re.compile(r"from snippets\.(\w+) import (\w+(?:, \w+)*)$")
 
@@ -51,6 +52,7 @@ def lab(house: House, file: str) -> Faults:
         if not OURS.isdisjoint(name.partition(".")[0] for name in modules):
             yield from taken(house, node, tops)
     yield from saved(tree)
+    yield from device(tree)
     code = [cell for cell in parts if cell.language is None and any(cell.lines)]
     yield from results(tree, code[-1].line if code else 1)
 
@@ -68,6 +70,13 @@ def saved(tree: ast.Module) -> Faults:
                     yield node.lineno, f"{name} was saved on line {line}, rename one"
                 if not FIGURE.fullmatch(str(name)):
                     yield node.lineno, f"{name}: a figure is a plain name and .svg"
+
+
+def device(tree: ast.Module) -> Faults:
+    """A lab that runs on the CPU while its record says otherwise."""
+    words = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    if "LAB_DEVICE" not in words:
+        yield 1, f"a lab runs where it is told: {DEVICE}"
 
 
 def results(tree: ast.Module, last: int) -> Faults:
