@@ -15,6 +15,8 @@ import pytest
 from small_house import FILES, build
 
 from tools.check.run import Fault, check
+from tools.check.unread import unread
+from tools.core.house import House
 
 ROOT = Path(__file__).parent.parent
 ZH, EN, LAB = "docs/zh/echo.md", "docs/en/echo.md", "docs/lab/echo.py"
@@ -432,6 +434,17 @@ def test_a_float_needs_a_format(house):
     found = check(house, record(house))
     assert len(found) == 4
     assert all("a float needs a format, as in half:.2f" in f.message for f in found)
+
+
+def test_what_a_lab_hands_over_and_nobody_takes(house):
+    folder = record(house, steps=3, gap=0.5)
+    assert [str(fault) for fault in unread(House(house, folder))] == [
+        f"{LAB}:1: 2 of 4 results nobody reads: steps, gap"
+    ]
+    (folder / "echo" / "lone.svg").write_text("<svg/>")
+    edit(house, TEST, "import pytest", "# {{ lab.echo.gap:.1f }}, {{ lab.echo.steps }}")
+    message = f"{LAB}:1: figures no page shows: lone.svg"
+    assert [str(fault) for fault in unread(House(house, folder))] == [message]
 
 
 def test_a_lab_without_a_record(house):
