@@ -22,8 +22,11 @@ def unread(house: House) -> Iterator[Fault]:
         stem = Path(file).stem
         if not house.recorded(stem):
             continue
-        record = json.loads((house.records / f"{stem}.json").read_text("utf-8"))
-        keys = list(record["results"])
+        try:
+            record = json.loads((house.records / f"{stem}.json").read_text("utf-8"))
+            keys = list(record["results"])
+        except (ValueError, KeyError):
+            continue  # a damaged record counts as missing
         lost = [key for key in keys if (stem, key) not in taken]
         if lost:
             text = f"{len(lost)} of {len(keys)} results nobody reads"
