@@ -1,8 +1,17 @@
 """What a lab hands over: its results, and what becomes of them."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from tools.labs.records import check_results
+
+ROOT = Path(__file__).parent.parent
 
 # fmt: off
 BAD = {
@@ -31,3 +40,33 @@ def test_results_that_no_page_could_print(results, message):
 
 def test_plain_results_are_taken():
     check_results({"gap_2": 0.5, "n": 5, "claim": "holds", "each": [1, 2.0, "x"]})
+
+
+LABS = """
+from pathlib import Path
+from tools.core.stopping import stoppable
+from tools.labs.run import run_all
+
+with stoppable():
+    run_all(["one", "two", "three"], root=Path("{}"))
+"""
+
+
+@pytest.mark.parametrize("sent, code", [("SIGINT", 130), ("SIGTERM", 143)])
+def test_labs_end_when_they_are_told_to_once(tmp_path, sent, code):
+    temporary = tmp_path / "temporary"
+    for folder in (temporary, tmp_path / "docs/lab"):
+        folder.mkdir(parents=True)
+    for stem in ("one", "two", "three"):
+        text = "# %%\nopen('begun', 'w')\nimport time\ntime.sleep(3141)\n"
+        (tmp_path / f"docs/lab/{stem}.py").write_text(text, "utf-8")
+    command = [sys.executable, "-c", LABS.format(tmp_path)]
+    run = dict(cwd=ROOT, env=os.environ | {"TMPDIR": str(temporary)}, text=True)
+    labs = subprocess.Popen(command, stderr=subprocess.PIPE, **run)
+    while len(list(temporary.glob("*/begun"))) < 2:
+        assert labs.poll() is None, labs.stderr.read()
+        time.sleep(0.1)
+    labs.send_signal(getattr(signal, sent))
+    _, errors = labs.communicate(timeout=30)
+    assert labs.returncode == code and "Traceback" not in errors, errors
+    assert not list(temporary.iterdir())

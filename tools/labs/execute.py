@@ -1,5 +1,6 @@
 """Execute one lab in a kernel of its own, under a limit on its wall-clock time."""
 
+import atexit
 import inspect
 import json
 import os
@@ -143,6 +144,8 @@ def execute(lab: Lab, folder: Path, device: str, limit: float):
             line = code[min(sent, len(code)) - 1].line
             what = client.stopped or explain(error, sent > len(code))
             raise LabError(f"{line}: {what}") from None
+        finally:  # killed while it starts, it is cleaned up already
+            atexit.unregister(client._cleanup_kernel)
     del notebook.cells[-1]
     for cell in notebook.cells:  # warnings carry paths of this machine
         cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]

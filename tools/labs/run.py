@@ -9,12 +9,17 @@ import platform
 import re
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 
 import nbformat
+import psutil
 from filelock import FileLock
 
 from tools.core.lab import ROOT, Lab, stems
@@ -30,7 +35,13 @@ class Outcome:
     error: str = ""
 
 
-def run(stem: str, device: str, limit: float, root: Path = ROOT) -> Outcome:
+def run(
+    stem: str,
+    device: str,
+    limit: float,
+    root: Path = ROOT,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Make the record of one lab unless a sound one is there."""
     # What is published comes from the CPU; other devices must not rewrite it.
     folder = root / "build" / ("labs" if device == "cpu" else f"labs-{device}")
@@ -38,7 +49,8 @@ def run(stem: str, device: str, limit: float, root: Path = ROOT) -> Outcome:
     place = f"docs/lab/{stem}.py"
     try:
         lab = Lab(stem, root)
-        with FileLock(folder / f"{stem}.lock"):
+        lock = FileLock(folder / f"{stem}.lock")
+        with lock.acquire(cancel_check=stopped):
             if made := records.provenance(folder, stem, lab.key(device)):
                 return Outcome(stem, "reused", made["seconds"])
             with tempfile.TemporaryDirectory(prefix=f"lab-{stem}-") as name:
@@ -63,8 +75,16 @@ def run(stem: str, device: str, limit: float, root: Path = ROOT) -> Outcome:
 def run_all(names: list[str], device: str = "cpu", root: Path = ROOT) -> list[Outcome]:
     """Run labs two at a time and print what became of them."""
     limit = float(os.environ.get("LAB_TIMEOUT", 900))
+    stop = Event()
     with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(lambda stem: run(stem, device, limit, root), names))
+        more = device, limit, root, stop.is_set
+        futures = [pool.submit(run, stem, *more) for stem in names]
+        try:
+            outcomes = [future.result() for future in futures]
+        except BaseException:  # Ctrl-C: a lab would go on for minutes
+            stop.set()
+            end(futures)
+            raise
     print(f"{'lab':<18}{'CPU s':>8}  outcome")
     for outcome in outcomes:
         print(f"{outcome.stem:<18}{outcome.seconds:>8.1f}  {outcome.state}")
@@ -73,6 +93,17 @@ def run_all(names: list[str], device: str = "cpu", root: Path = ROOT) -> list[Ou
             plain = re.sub(r"\x1b\[[\d;]*m", "", outcome.error)
             print(f"\n{plain}", file=sys.stderr)
     return outcomes
+
+
+def end(futures: list[Future]) -> None:
+    """Cancel labs that wait, and kill those that run."""
+    for future in futures:
+        future.cancel()
+    while not all(future.done() for future in futures):
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.1)
 
 
 def parse(arguments=None, known: set[str] | None = None) -> argparse.Namespace:
