@@ -54,7 +54,9 @@ def book(session):
 
 def python(session, *args, **env):
     """Run a module of the environment `book`, from the repository root."""
-    session.run(str(PYTHON), *args, env={**ENV, **env}, external=True)
+    # what is stopped cleans up after itself: that takes some seconds
+    patience = {"interrupt_timeout": 20, "terminate_timeout": 20}
+    session.run(str(PYTHON), *args, env={**ENV, **env}, external=True, **patience)
 
 
 def command(session, name, *args):

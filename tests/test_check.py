@@ -166,7 +166,7 @@ SNIPPETS = {
 }
 LABS = {
     "tools": (LAB, "import matplotlib.pyplot as plt", "import tools.check", "tools", "a lab imports only from snippets.<stem>"),
-    "network": (LAB, "import matplotlib.pyplot as plt", "import requests", "requests", "torch, typing; not requests"),
+    "network": (LAB, "import matplotlib.pyplot as plt", "import requests", "requests", "a lab imports only abc, "),
     "process": (LAB, "import matplotlib.pyplot as plt", "import subprocess", "subp", "; not subprocess"),
     "os": (LAB, "import matplotlib.pyplot as plt", "os.system('x')", ".system", "os.system: a lab takes only os.environ"),
     "from os": (LAB, "import matplotlib.pyplot as plt", "from os import chdir", "chdir", "os.chdir: a lab takes only os.environ"),

@@ -9,14 +9,13 @@ from xml.etree import ElementTree
 
 from tools.check import safety
 from tools.check.chinese import HAN
-from tools.check.reach import LAB, parse, reach
+from tools.check.reach import LAB, OURS, parse, reach
 from tools.check.text import Faults
 from tools.core.blocks import Cell, cells
 from tools.core.front_matter import waits
 from tools.core.house import House
 from tools.core.prose import Prose
 
-OURS = {"snippets", "tools", "tests", "docs"}
 DEVICE = 'DEVICE = os.environ.get("LAB_DEVICE", "cpu")'
 FIGURE = re.compile(r"[\w-]+\.svg")
 IMPORT = re.compile(r"from snippets\.(\w+) import (\w+(?:, \w+)*)$")
@@ -39,7 +38,7 @@ def lab(house: House, file: str) -> Faults:
     except SyntaxError as error:
         yield error.lineno or 1, f"this is not Python: {error.msg}"
         return
-    yield from reach(tree, LAB | OURS, "a lab")
+    yield from reach(tree, LAB, "a lab")
     tops = dict(top(parts))
     for node in ast.walk(tree):
         match node:
