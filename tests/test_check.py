@@ -138,6 +138,7 @@ SNIPPETS = {
     "saved": (SNIPPET, "    losses = ", "    torch.save(3, 'x')\n    losses = ", ".save", "save: a snippet reaches no file"),
     "file": (SNIPPET, "    losses = ", "    open('x')\n    losses = ", "open(", "open: a snippet opens no file and runs no text"),
     "os of torch": (SNIPPET, "    losses = ", "    torch.os.system('x')\n    losses = ", ".os", "os: a snippet reaches no file"),
+    "by its name": (SNIPPET, "    losses = ", "    getattr(torch, 'load')('x')\n    losses = ", "getattr", "load: a snippet reaches no file"),
     "dunder": (SNIPPET, "    losses = ", "    main.__globals__\n    losses = ", "__gl", "__globals__: a snippet reaches no file"),
     "kwargs": (SNIPPET, "device=None)", "device=None, **kw)", "kw)", "no **kw,"),
     "state": (SNIPPET, "STEPS = 3", "STEPS = [3]", "STEPS", "no global state"),

@@ -56,7 +56,12 @@ def reach(tree: ast.Module, allowed: set[str], who: str) -> Faults:
                     yield from reaching(node, path, name.name, who)
             case ast.Attribute(value=ast.Name(id="os"), attr=name):
                 yield from reaching(node, "os", name, who)
-            case ast.Attribute(attr=name):
+            case (
+                ast.Attribute(attr=name)
+                | ast.Call(
+                    func=ast.Name("getattr"), args=[_, ast.Constant(str(name)), *_]
+                )
+            ):
                 yield from reaching(node, "", name, who)
             case ast.Name(id=name) if name in CALLS or name == "__builtins__":
                 yield node.lineno, f"{name}: {who} opens no file and runs no text"

@@ -106,10 +106,18 @@ def end(futures: list[Future]) -> None:
         time.sleep(0.1)
 
 
-def parse(arguments=None, known: set[str] | None = None) -> argparse.Namespace:
-    """Read the command line; `known` are the names that may stand there."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("stems", nargs="*", help="labs to run, all if none is named")
+def parse(
+    arguments=None, known: set[str] | None = None, story: str = __doc__
+) -> argparse.Namespace:
+    """Read the command line; `known` are the pages, if these may stand there."""
+    parser = argparse.ArgumentParser(description=story.partition("\n\n")[0])
+    text = "pages whose labs to run" if known else "labs to run"
+    parser.add_argument(
+        "stems",
+        nargs="*",
+        help=f"{text}, all if none is named",
+        metavar="page" if known else "lab",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args(arguments)
     for stem in options.stems:

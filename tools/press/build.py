@@ -51,7 +51,7 @@ def labs_for(names: list[str]) -> list[str]:
 
 
 def main() -> None:
-    options = parse(known=pages())
+    options = parse(known=pages(), story=__doc__)
     if options.device != "cpu":
         sys.exit("the book is built on the CPU; `nox -s gpu` holds its claims on CUDA")
     partial = labs_for(options.stems)

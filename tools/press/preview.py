@@ -24,7 +24,7 @@ def free(first: int = 8000) -> int:
 
 
 def main() -> None:
-    options = parse(known=pages())
+    options = parse(known=pages(), story=__doc__)
     labs = labs_for(options.stems) if options.stems else stems()
     run_all(labs)  # one that fails is shown as not run
     command = [sys.executable, "-m", "mkdocs", "serve", "--dirty"]
