@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools.labs.records import check_results
+from tools.labs.run import run
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +43,18 @@ def test_plain_results_are_taken():
     check_results({"gap_2": 0.5, "n": 5, "claim": "holds", "each": [1, 2.0, "x"]})
 
 
+def test_whatever_goes_wrong_is_told_in_one_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space\nleft on device")
+
+    (tmp_path / "docs/lab").mkdir(parents=True)
+    (tmp_path / "docs/lab/one.py").write_text("results = {'a': 1}\n", "utf-8")
+    monkeypatch.setattr("tools.labs.run.execute", full)
+    outcome = run("one", "cpu", 60, tmp_path)
+    said = "docs/lab/one.py:1: OSError: [Errno 28] No space left on device"
+    assert (outcome.state, outcome.error) == ("failed", said)
+
+
 LABS = """
 from pathlib import Path
 from tools.core.stopping import stoppable
@@ -61,8 +74,8 @@ def test_labs_end_when_they_are_told_to_once(tmp_path, sent, code):
         text = "# %%\nopen('begun', 'w')\nimport time\ntime.sleep(3141)\n"
         (tmp_path / f"docs/lab/{stem}.py").write_text(text, "utf-8")
     command = [sys.executable, "-c", LABS.format(tmp_path)]
-    run = dict(cwd=ROOT, env=os.environ | {"TMPDIR": str(temporary)}, text=True)
-    labs = subprocess.Popen(command, stderr=subprocess.PIPE, **run)
+    options = dict(cwd=ROOT, env=os.environ | {"TMPDIR": str(temporary)}, text=True)
+    labs = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
     while len(list(temporary.glob("*/begun"))) < 2:
         assert labs.poll() is None, labs.stderr.read()
         time.sleep(0.1)

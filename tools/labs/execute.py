@@ -156,10 +156,14 @@ def execute(lab: Lab, folder: Path, device: str, limit: float):
 def explain(error: Exception, in_epilogue: bool) -> str:
     if isinstance(error, DeadKernelError):
         return "the kernel died in this cell"
-    said = re.sub(r"\x1b\[[\d;]*m", "", error.evalue)
-    said = textwrap.shorten(said, LONGEST, placeholder=" …")
     if not in_epilogue:
-        return f"{error.ename}: {said}"
+        return f"{error.ename}: {one_line(error.evalue)}"
     if error.ename == "NameError":
         return "the lab ends without `results`"
-    return said
+    return one_line(error.evalue)
+
+
+def one_line(text: str) -> str:
+    """Keep what an exception says to one line, without colours of a terminal."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    return textwrap.shorten(plain, LONGEST, placeholder=" …")

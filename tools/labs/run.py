@@ -6,7 +6,6 @@ Options: `--device cpu|cuda`. LAB_TIMEOUT limits each lab, in wall-clock seconds
 import argparse
 import os
 import platform
-import re
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ from filelock import FileLock
 
 from tools.core.lab import ROOT, Lab, stems
 from tools.labs import records
-from tools.labs.execute import LabError, execute
+from tools.labs.execute import LabError, execute, one_line
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ def run(
     except LabError as error:
         return Outcome(stem, "failed", error=f"{place}:{error}")
     except Exception as error:  # one lab's trouble must not stop the others
-        return Outcome(stem, "failed", error=f"{place}:1: {error or repr(error)}")
+        text = f"{type(error).__name__}: {one_line(str(error))}"
+        return Outcome(stem, "failed", error=f"{place}:1: {text}")
 
 
 def run_all(names: list[str], device: str = "cpu", root: Path = ROOT) -> list[Outcome]:
@@ -90,8 +90,7 @@ def run_all(names: list[str], device: str = "cpu", root: Path = ROOT) -> list[Ou
         print(f"{outcome.stem:<18}{outcome.seconds:>8.1f}  {outcome.state}")
     for outcome in outcomes:
         if outcome.error:
-            plain = re.sub(r"\x1b\[[\d;]*m", "", outcome.error)
-            print(f"\n{plain}", file=sys.stderr)
+            print(f"\n{outcome.error}", file=sys.stderr)
     return outcomes
 
 
