@@ -637,6 +637,15 @@ def test_pages_that_a_torn_lock_drops_are_to_be_accepted_again(house):
     expect(check(house), f"{ZH}:1", message=message)
 
 
+def test_a_lock_that_holds_something_is_no_draft(house):
+    accept(house)
+    with (house / LOCK).open("a", encoding="utf-8") as lock:
+        lock.write(FILES[LOCK])
+    edit(house, ZH, "## 公式", "又一句。\n\n## 公式")
+    place = f"{ZH}:{line_of(house, ZH, '{#idea}')}"
+    expect(check(house), place, message="#idea changed, its twin")
+
+
 def test_a_lock_that_is_gone(house):
     (house / LOCK).unlink()
     expect(check(house), f"{LOCK}:1", message="this file is gone: take it back from")

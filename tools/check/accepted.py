@@ -89,9 +89,9 @@ def sound(house: House) -> Iterator[tuple[str, int, str]]:
 
 def drifted(house: House, name: str, pair: list[Prose]) -> Iterator[tuple]:
     """Name the sections of a page that are not as they were accepted."""
-    if not house.has(LOCK) or DRAFTS in house.read(LOCK):
-        return
     stem, lock = name.removesuffix(".md"), read(house)
+    if not house.has(LOCK) or not lock and DRAFTS in house.read(LOCK):
+        return
     found = [prints(prose) for prose in pair]
     if not any(key.startswith(f"{stem}#") for key in lock):
         text = f"a new page: when both languages agree: nox -s accept -- {stem}"
