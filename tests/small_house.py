@@ -70,7 +70,11 @@ LAB = """# %% [markdown] lang="zh"
 # %%
 from snippets.echo import Echo, main
 
+import os
+
 import matplotlib.pyplot as plt
+
+DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 
 fig, ax = plt.subplots()
 fig.savefig("decay.svg")
@@ -82,6 +86,21 @@ print(Echo())
 
 # %%
 results = {"half": 1.0, "steps": 3, "claim_fades": "holds"}
+"""
+
+TEST = """import pytest
+import torch
+from snippets.echo import Echo
+
+
+def test_it_fades():
+    out = Echo()(torch.tensor([[[1.0], [0.0]]]))
+    assert out.flatten().tolist() == [1.0, 0.5]
+
+
+def test_it_refuses_what_is_no_tensor():
+    with pytest.raises(AttributeError):
+        Echo()(1)
 """
 
 DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">
@@ -274,8 +293,9 @@ FILES = {
     "docs/en/echo.md": EN,
     "docs/zh/index.md": GUIDE,
     "docs/en/index.md": english(GUIDE),
+    "docs/translations.lock": "# drafts: nobody has read both languages yet\n",
     "README.zh.md": "# 回声\n\n一个词。\n",
-    "tests/test_echo.py": "",
+    "tests/test_echo.py": TEST,
     "mkdocs.yml": "site_name: !ENV [NAME, x]\nnav:\n  - index.md\n  - echo.md\n",
 }
 

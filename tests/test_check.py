@@ -15,11 +15,15 @@ import pytest
 from small_house import FILES, build
 
 from tools.check.run import Fault, check
+from tools.check.unread import unread
+from tools.core.house import House
 
 ROOT = Path(__file__).parent.parent
 ZH, EN, LAB = "docs/zh/echo.md", "docs/en/echo.md", "docs/lab/echo.py"
 BOTH, GUIDES = (ZH, EN), ("docs/zh/index.md", "docs/en/index.md")
 SNIPPET, DRAWING = "snippets/echo.py", "docs/drawings/echo.svg"
+TEST = "tests/test_echo.py"
+LOCK, PAIRS = "docs/translations.lock", ("echo", "index")
 
 
 @pytest.fixture
@@ -124,12 +128,19 @@ SNIPPETS = {
     "line size": (SNIPPET, "A leaky sum.", "A leaky sum" + "." * 70, "A leaky", "at most 80 characters, this one 91"),
     "no section imports": (SNIPPET, ":imports]", ":inports]", 1, "section imports is missing: # --8<-- [start:imports]"),
     "not Python": (SNIPPET, "import math", "import math math", "math math", "this is not Python"),
-    "numpy": (SNIPPET, "import math", "import numpy", "numpy", "standard library only, not numpy"),
-    "sibling": (SNIPPET, "import math", "from snippets.rnn import RNN", "RNN", "only, not snippets.rnn"),
-    "relative": (SNIPPET, "import math", "from . import rnn", "rnn", "only, not ."),
+    "numpy": (SNIPPET, "import math", "import numpy", "numpy", "not numpy"),
+    "sibling": (SNIPPET, "import math", "from snippets.rnn import RNN", "RNN", "not snippets.rnn"),
+    "relative": (SNIPPET, "import math", "from . import rnn", "rnn", "not ."),
     "F": (SNIPPET, "import math", "import torch.nn.functional as F", "as F", "F is an axis"),
     "from F": (SNIPPET, "import math", "from torch.nn import functional as F", "as F", "F is an axis"),
-    "argparse": (SNIPPET, "import math", "import argparse", "argparse", "no command line"),
+    "argparse": (SNIPPET, "import math", "import argparse", "argparse", "; not argparse"),
+    "network": (SNIPPET, "import math", "import urllib.request", "urllib", "a snippet imports only abc, "),
+    "way round": (SNIPPET, "import math", "from torch import hub", "hub", "hub: a snippet reaches no file and no network"),
+    "saved": (SNIPPET, "    losses = ", "    torch.save(3, 'x')\n    losses = ", ".save", "save: a snippet reaches no file"),
+    "file": (SNIPPET, "    losses = ", "    open('x')\n    losses = ", "open(", "open: a snippet opens no file and runs no text"),
+    "os of torch": (SNIPPET, "    losses = ", "    torch.os.system('x')\n    losses = ", ".os", "os: a snippet reaches no file"),
+    "by its name": (SNIPPET, "    losses = ", "    getattr(torch, 'load')('x')\n    losses = ", "getattr", "load: a snippet reaches no file"),
+    "dunder": (SNIPPET, "    losses = ", "    main.__globals__\n    losses = ", "__gl", "__globals__: a snippet reaches no file"),
     "kwargs": (SNIPPET, "device=None)", "device=None, **kw)", "kw)", "no **kw,"),
     "state": (SNIPPET, "STEPS = 3", "STEPS = [3]", "STEPS", "no global state"),
     "module call": (SNIPPET, "STEPS = 3", "STEPS = 3\ntorch.manual_seed(0)", "torch.manual", "no global state"),
@@ -157,6 +168,23 @@ SNIPPETS = {
 }
 LABS = {
     "tools": (LAB, "import matplotlib.pyplot as plt", "import tools.check", "tools", "a lab imports only from snippets.<stem>"),
+    "network": (LAB, "import matplotlib.pyplot as plt", "import requests", "requests", "a lab imports only abc, "),
+    "process": (LAB, "import matplotlib.pyplot as plt", "import subprocess", "subp", "; not subprocess"),
+    "os": (LAB, "import matplotlib.pyplot as plt", "os.system('x')", ".system", "os.system: a lab takes only os.environ"),
+    "from os": (LAB, "import matplotlib.pyplot as plt", "from os import chdir", "chdir", "os.chdir: a lab takes only os.environ"),
+    "os by another name": (LAB, "import matplotlib.pyplot as plt", "import os as o", "as o", "os as o: write import os"),
+    "fetched": (LAB, "import matplotlib.pyplot as plt", "from sklearn.datasets import fetch_openml", "fetch", "fetch_openml: a lab reaches no file and no network"),
+    "text run": (LAB, "import matplotlib.pyplot as plt", "eval('1')", "eval", "eval: a lab opens no file and runs no text"),
+    "device": (LAB, '"LAB_DEVICE", ', '"DEVICE", ', 1, "a lab runs where it is told: DEVICE = os.environ"),
+    "deep": (LAB, "print(Echo())", "-" * 9999 + "3", 1, "this is not Python: "),
+    "long": (LAB, "print(Echo())", "1" + " + 1" * 500, 1, "this is not Python: it nests too deeply"),
+    "figure twice": (LAB, "# %%\n# --8<-- [start:ex", '# %%\nplt.gcf().savefig("decay.svg")\n# --8<-- [start:ex', "gcf", "decay.svg was saved on line 18, rename one"),
+    "figure away": (LAB, "# %%\n# --8<-- [start:ex", '# %%\nplt.gcf().savefig("../decay.svg")\n# --8<-- [start:ex', "gcf", "../decay.svg: a figure is a plain name and .svg"),
+    "bool": (LAB, '"steps": 3', '"steps": True', "results", "True is true or false: write 0 or 1, or a verdict"),
+    "comparison": (LAB, '"steps": 3', '"steps": 1 < 2', "results", "1 < 2 is true or false"),
+    "tuple": (LAB, '"steps": 3', '"steps": (1, 2)', "results", "(1, 2) must be a number, a string or a list"),
+    "empty list": (LAB, '"steps": 3', '"steps": []', "results", "[] must be a number, a string or a list"),
+    "key": (LAB, '"steps"', '"the steps"', "results", "'the steps': a key is a plain name, as in gap_2"),
     "module": (LAB, "import matplotlib.pyplot as plt", "import snippets.echo", "import snippets", "imports only"),
     "alias": (LAB, "Echo, main", "Echo as E", "as E", "a lab imports only"),
     "not on top": (LAB, "from snippets", "x = 1\nfrom snippets", "from snippets", "at the top of a cell"),
@@ -172,6 +200,21 @@ LABS = {
     "section": (LAB, "# --8<-- [end:exercise-1]\n", "", "[start:ex", "has no [end:exercise-1]"),
     "zh prose": (LAB, "实验：", "实验:", "实验:", "half-width : in “# 实验:回声”, write ："),
     "parity": (LAB, "The decay $r^k$", "The decay", "# # Lab", f"lacks the formula $r^k$ of {LAB}:3"),
+}
+ASSERT = "assert out.flatten().tolist() == [1.0, 0.5]"
+TESTS = {
+    "not Python": (TEST, "import pytest", "import pytest pytest", 1, "this is not Python"),
+    "no test": (TEST, "def test_", "def tst_", 1, "there is no test here: write a function test_"),
+    "no assert": (TEST, f"{ASSERT}\n", "", "def test_it_fades", "test_it_fades asserts nothing"),
+    "skipped": (TEST, "def test_it_fades", "@pytest.mark.skip\ndef test_it_fades", "skip", "skip: a skipped test proves nothing"),
+    "skipped if": (TEST, ASSERT, f"pytest.skip('slow')\n    {ASSERT}", "skip(", "skip: a skipped test"),
+    "xfail": (TEST, "def test_it_fades", "@pytest.mark.xfail(reason='x')\ndef test_it_fades", "xfail", "xfail: a skipped test"),
+    "skip by name": (TEST, "import pytest", "import pytest\nfrom pytest import skip", "import skip", "skip: a skipped test"),
+    "importorskip": (TEST, "def test_it_fades", "pytest.importorskip('x')\ndef test_it_fades", "importor", "importorskip: a skipped"),
+    "a class": (TEST, ASSERT, "assert Echo", "assert Echo", "assert Echo always holds, compare what the code gives"),
+    "a method": (TEST, ASSERT, "assert torch.equal", "assert torch", "assert torch.equal always holds"),
+    "a constant": (TEST, ASSERT, "assert 1", "assert 1", "assert 1 always holds"),
+    "a tuple": (TEST, ASSERT, "assert (out == 1, 'words')", "assert (", "always holds, compare"),
 }
 DRAWINGS = {
     "not XML": (DRAWING, "</svg>", "", 6, "this is not XML"),
@@ -200,7 +243,7 @@ ROOMS = {
 CASES = [
     pytest.param(*case, id=f"{name}: {fault}")
     for name, table in (("page", PAGES), ("snippet", SNIPPETS), ("lab", LABS))
-    + (("drawing", DRAWINGS), ("room", ROOMS))
+    + (("test", TESTS), ("drawing", DRAWINGS), ("room", ROOMS))
     for fault, case in table.items()
 ]
 
@@ -296,6 +339,12 @@ def test_every_file_of_a_stem_is_asked_for(house):
     assert "mkdocs.yml:2: nav lacks lone.md" in found
 
 
+def test_a_test_may_be_skipped_where_there_is_no_accelerator(house):
+    skip = 'pytest.skip("there is no accelerator here")'
+    edit(house, TEST, ASSERT, f"{skip}\n    {ASSERT}")
+    assert check(house) == []
+
+
 def test_a_link_of_a_lab_to_a_source(house):
     edit(house, LAB, "{{ lab.echo.half:.1f }}", "[{{ lab.echo.half:.1f }}](echo.md)")
     found = check(house)
@@ -320,7 +369,7 @@ def test_one_language_will_do_for_a_page_that_waits(house, own, other):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(accept, cwd=house, env=env, capture_output=True, text=True)
     assert done.returncode == 1 and "echo waits for its translation" in done.stderr
-    assert not (house / "docs/translations.lock").exists()
+    assert (house / LOCK).read_text("utf-8") == FILES[LOCK]
 
 
 def test_copies_differ(house):
@@ -387,6 +436,17 @@ def test_a_float_needs_a_format(house):
     found = check(house, record(house))
     assert len(found) == 4
     assert all("a float needs a format, as in half:.2f" in f.message for f in found)
+
+
+def test_what_a_lab_hands_over_and_nobody_takes(house):
+    folder = record(house, steps=3, gap=0.5)
+    assert [str(fault) for fault in unread(House(house, folder))] == [
+        f"{LAB}:1: 2 of 4 results nobody reads: steps, gap"
+    ]
+    (folder / "echo" / "lone.svg").write_text("<svg/>")
+    edit(house, TEST, "import pytest", "# {{ lab.echo.gap:.1f }}, {{ lab.echo.steps }}")
+    message = f"{LAB}:1: figures no page shows: lone.svg"
+    assert [str(fault) for fault in unread(House(house, folder))] == [message]
 
 
 def test_a_lab_without_a_record(house):
@@ -517,14 +577,20 @@ def test_the_command(house):
     lines = faulty.stdout.splitlines()
     assert faulty.returncode == 1 and not faulty.stderr
     assert lines[0].startswith(f"{ZH}:2: half-width ,")
-    assert lines[1].startswith(f"{SNIPPET}:11: import torch and")
+    assert lines[1].startswith(f"{SNIPPET}:11: a snippet imports only")
     assert lines[2:] == ["2 faults"]
 
 
-def test_a_section_that_left_its_twin_behind(house):
-    accept = [sys.executable, "-m", "tools.check.accepted", "echo", "index"]
+def accept(house: Path, *stems: str) -> str:
+    """Accept pages by the command, all when none is named; returns what it says."""
+    command = [sys.executable, "-m", "tools.check.accepted", *(stems or PAIRS)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(accept, cwd=house, env=env, check=True)
+    run = dict(cwd=house, env=env, capture_output=True, text=True, check=True)
+    return subprocess.run(command, **run).stdout
+
+
+def test_a_section_that_left_its_twin_behind(house):
+    accept(house)
     assert check(house) == []
     edit(house, ZH, "## 公式", "又一句。\n\n## 公式")
     line = line_of(house, ZH, "{#idea}")
@@ -534,11 +600,56 @@ def test_a_section_that_left_its_twin_behind(house):
     message = "new or changed in both languages: #idea; read both"
     expect(check(house), f"{ZH}:{line}", message=message)
     assert check(house, ran=["echo"]) == []  # drafts may be looked at
-    subprocess.run(accept, cwd=house, env=env, check=True)
+    accept(house)
     assert check(house) == []
     for file in BOTH:  # formulas the checker compares itself
         edit(house, file, "x_t, ", "x_t + 0, ")
     assert check(house) == []
+
+
+# fmt: off
+LOCKS = {  # edits of the lock after both pages were accepted
+    "torn": (r"(echo#idea .*\n)", r"<<<<<<< HEAD\n\1=======\n\1>>>>>>> other\n", "<<<<", "two changes meet here: read both languages, then: nox -s accept -- echo"),
+    "torn to the end": (r"(echo#idea .*\n)", r"<<<<<<< HEAD\n\1=======\n", "<<<<", "two changes meet here"),
+    "left over": (r"(echo#idea .*\n)", r"\1=======\n", "====", "this is no entry, take the line out"),
+    "cut": (r"(index#words \w+) .*\n", r"\1\n", "index#words", "this is no entry, take the line out"),
+    "twice": (r"(index#words .*\n)", r"\1\n\1", 15, "index#words stands twice"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("old, new, at, message", LOCKS.values(), ids=LOCKS)
+def test_a_lock_that_is_in_doubt(house, old, new, at, message):
+    accept(house)
+    text = (house / LOCK).read_text("utf-8")
+    (house / LOCK).write_text(re.sub(old, new, text), "utf-8")
+    found = [fault for fault in check(house) if fault.file == LOCK]
+    expect(found, f"{LOCK}:{line_of(house, LOCK, at)}", message=message)
+    assert f"{LOCK}:{found[0].line}: was dropped" in accept(house)
+    assert (house / LOCK).read_text("utf-8") == text and check(house) == []
+
+
+def test_pages_that_a_torn_lock_drops_are_to_be_accepted_again(house):
+    accept(house)
+    text = (house / LOCK).read_text("utf-8")
+    (house / LOCK).write_text(f"<<<<<<< HEAD\n{text}=======\n>>>>>>> x\n", "utf-8")
+    accept(house, "index")
+    message = "a new page: when both languages agree: nox -s accept -- echo"
+    expect(check(house), f"{ZH}:1", message=message)
+
+
+def test_a_lock_that_holds_something_is_no_draft(house):
+    accept(house)
+    with (house / LOCK).open("a", encoding="utf-8") as lock:
+        lock.write(FILES[LOCK])
+    edit(house, ZH, "## 公式", "又一句。\n\n## 公式")
+    place = f"{ZH}:{line_of(house, ZH, '{#idea}')}"
+    expect(check(house), place, message="#idea changed, its twin")
+
+
+def test_a_lock_that_is_gone(house):
+    (house / LOCK).unlink()
+    expect(check(house), f"{LOCK}:1", message="this file is gone: take it back from")
 
 
 def test_terms_are_those_of_the_glossary(house):

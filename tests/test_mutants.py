@@ -160,13 +160,13 @@ SURVIVOR = "area: return a * b -> return a + b"
 def run(tmp_path):
     """Write a project of one snippet and its test, run the tool on it."""
 
-    def run(test):
+    def run(test, *words):
         for name, text in {"snippets": SNIPPET, "tests": test}.items():
             stem = "tiny" if name == "snippets" else "test_tiny"
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{stem}.py").write_text(text, "utf-8")
         result = subprocess.run(
-            [sys.executable, "-m", "tools.craft.mutants", "tiny"],
+            [sys.executable, "-m", "tools.craft.mutants", *(words or ["tiny"])],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -210,6 +210,22 @@ def test_slow_tests_are_left_out(run):
 def test_the_original_must_pass(run):
     code, output = run(TEST.format("2, 3", 7))
     assert code == 1 and "test_tiny.py: fails without any change" in output
+
+
+def test_only_what_changed_since_a_commit(run, tmp_path):
+    def git(*words):
+        own = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        done = subprocess.run(["git", *own, *words], cwd=tmp_path, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+    run(TEST.format("2, 3", 6))
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    code, output = run(TEST.format("2, 3", 6), "--since", "HEAD")
+    assert (code, output) == (0, "changed since HEAD: no snippet\n")
+    code, output = run(TEST.format("2, 2", 4), "--since", "HEAD")
+    assert code == 1 and output.startswith("changed since HEAD: tiny\n")
 
 
 def test_a_missing_file_is_named(run, tmp_path, monkeypatch, capsys):

@@ -380,7 +380,26 @@ LABS = {
     "infinity": ("results = {'a': float('inf')}", "results['a'] is or holds inf"),
     "silent": ("x = 1", "the lab ends without `results`"),
     "nested": ("results = {'a': {'b': 1}}", "results['a']"),
-    "tensor": ("import torch\nresults = {'a': torch.ones(1)}", "plain values"),
+    "tensor": ("import torch\nresults = {'a': torch.ones(1)}", "not Tensor"),
+    "tuple": ("results = {'a': (1, 2)}", "a list of these, not tuple"),
+    "prints": ("while True:\n    print('a lot')", ":1: this cell prints more than"),
+    "shows": (
+        "x = 1\n# %%\nfrom IPython.display import HTML\nHTML('<b>x</b>')",
+        ":3: this cell shows text/html: print text instead",
+    ),
+    "says": ("raise ValueError('a\\nb' * 999)", ":1: ValueError: a ba ba b"),
+    "moves": ("import os\nos.chdir('/')", ":1: PermissionError: a lab stays in its"),
+    "writes": ("open('../a', 'w')", "a lab writes only into its own folder, not ../a"),
+    "fetches": (
+        "import urllib.request\nurllib.request.urlopen('https://example.org')",
+        "a lab reads nothing from the network, not from example.org",
+    ),
+    "svg": ("open('a.svg', 'w').write('<svg>')", ":1: a.svg: no element found"),
+    "twice": (
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n"
+        "fig.savefig('a.svg')\nresults = {'a': 1}\n# %%\nfig.savefig('a.svg')",
+        ":6: PermissionError: a lab saves a.svg once, give each figure a name",
+    ),
     "words": (
         "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n"
         "ax.set_xlabel('步数')\nfig.savefig('a.svg')\nresults = {'a': 1}",

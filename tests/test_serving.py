@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from test_press import built, edit  # noqa: F401  (a fixture)
+from test_press import build, built, edit  # noqa: F401  (a fixture)
 
 from tools.press.preview import free
 
@@ -82,6 +83,40 @@ def test_a_book_is_served_before_any_lab_was_run(book):
     shutil.rmtree(book / "build")
     with serve(book, BOOK_LABS="none") as fetch:
         assert "…" in fetch("echo/")
+
+
+@pytest.mark.parametrize("sent, code", [("SIGINT", 0), ("SIGTERM", 143)])
+def test_a_preview_ends_quietly_and_leaves_nothing_behind(book, tmp_path, sent, code):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "tools.press.preview", "echo"]
+    env = os.environ | {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    # a terminal sends Ctrl-C to the whole group, whoever ends a program to it alone
+    preview = subprocess.Popen(command, cwd=book, env=env, **pipe, process_group=0)
+    said = []
+    for line in preview.stdout:
+        said.append(line)
+        if "Serving on" in line:
+            break
+    if sent == "SIGINT":
+        os.killpg(preview.pid, signal.SIGINT)
+    else:
+        preview.terminate()
+    rest, _ = preview.communicate(timeout=30)
+    said = "".join([*said, rest])
+    assert "Traceback" not in said and preview.returncode == code, said
+    assert not list(temporary.iterdir()) and not list((book / "build").glob("site-*"))
+
+
+def test_what_a_killed_build_left_is_gone_after_the_next(book):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, alive = (book / "build" / f"site-{n}-x" for n in (ended.pid, os.getpid()))
+    left.mkdir()
+    alive.mkdir()
+    assert build(book, "index").returncode == 0
+    assert not left.exists() and alive.exists()
 
 
 def test_a_port_that_is_taken_is_passed_over():

@@ -45,6 +45,13 @@ def test_python_runs_by_nox_alone(workflow):
         assert not re.search(r"^(python3?|pip|pytest|mkdocs) ", command, re.M), command
 
 
+def test_a_change_of_a_snippet_meets_its_mutants():
+    job = jobs(ROOT / ".github/workflows/check.yml")["mutants"]
+    commands = [step.get("run", "") for step in job["steps"]]
+    assert "nox -s mutants -- --since HEAD^" in commands
+    assert job["steps"][0]["with"]["fetch-depth"] == 2, "HEAD^ is not there else"
+
+
 def test_actions_are_pinned_by_commit(workflow):
     for line in workflow.read_text("utf-8").splitlines():
         _, found, action = line.partition("uses: ")

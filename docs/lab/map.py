@@ -11,6 +11,7 @@
 
 # %%
 import math
+import os
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -21,8 +22,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
 torch.set_default_dtype(torch.float64)
+torch.set_default_device(DEVICE)
+torch.backends.cudnn.enabled = False  # it need not keep a zero exactly 0
 
 # %%
 from snippets.attention import MultiHeadAttention, attention
@@ -288,7 +292,7 @@ assert torch.equal(forth, triangle) and torch.equal(back, triangle.T)
 
 groups = {}
 for name, found in patterns.items():
-    groups.setdefault((found.shape, found.numpy().tobytes()), []).append(name)
+    groups.setdefault((found.shape, found.cpu().numpy().tobytes()), []).append(name)
 for names in groups.values():
     print(", ".join(names))
 pictures, panels = len(groups), len(patterns)
@@ -369,7 +373,7 @@ margins = []
 
 
 def rank(J):
-    s = torch.linalg.svdvals(J)
+    s = torch.linalg.svdvals(J.cpu())
     s = s / s[0]
     count = (s > 1e-12).sum().item()
     last, after = s[count - 1].item(), s[count].item() if count < len(s) else 0.0
@@ -567,7 +571,8 @@ T, D = 64, WIDE
 parameters = {key: count(MODELS[key](D, T)[0]) for key in MODELS}
 for key in ("seq2seq", "looking"):
     parameters[key] += D * D  # the table of the source, which was given
-cost = {key: costs(key) for key in MODELS}
+with torch.device("cpu"):  # a fused kernel of an accelerator hides what is counted
+    cost = {key: costs(key) for key in MODELS}
 for key, (adds, paths, memory) in cost.items():
     rows = [[round(a) for a in adds], paths, [round(m) for m in memory]]
     print(f"{key:12s} {parameters[key]:7d} ", *rows)

@@ -19,6 +19,8 @@ from tools.core.prose import CODE, FORMULA, LINK, NUMBER, Prose
 LANGUAGES = ("zh", "en")
 LOCK = "docs/translations.lock"
 SIGNS = re.compile(f"([{FORMULA}{NUMBER}{CODE}{LINK}])\\1+")
+ENTRY = re.compile(r"[\w-]+#[\w-]+( [0-9a-f]{8}){2}")
+DRAFTS = "# drafts: nobody has read both languages yet\n"  # a lock that holds nothing
 HEAD = """\
 # What each section said, in either language, when both were last read side by side.
 # Made by: nox -s accept -- <page>
@@ -42,16 +44,54 @@ def digest(text: str) -> str:
 
 def read(house: House) -> dict[str, list[str]]:
     """Read the lock: `gru#idea` -> hash in Chinese, hash in English."""
-    lines = house.read(LOCK).splitlines() if house.has(LOCK) else []
-    entries = (line.split() for line in lines if line and not line.startswith("#"))
-    return {name: hashes for name, *hashes in entries}
+    return entries(house)[0]
+
+
+def entries(house: House) -> tuple[dict[str, list[str]], list[tuple[int, str]]]:
+    """Read what stands in the lock beyond doubt, and (line, message) of the rest."""
+    known, faults = {}, []
+    start, torn = 0, set()  # where two changes meet, and the pages that they are of
+    lines = house.read(LOCK).split("\n") if house.has(LOCK) else []
+    for number, line in enumerate(lines, 1):
+        name, *hashes = line.split() or [""]
+        if line.startswith("<<<<<<< "):
+            start, torn = number, set()
+        elif line.startswith(">>>>>>> ") and start:
+            faults.append((start, f"two changes meet here: {again(torn)}"))
+            start = 0
+        elif start:
+            torn |= {name.partition("#")[0]} if ENTRY.fullmatch(line) else set()
+        elif name in known:
+            faults.append((number, f"{name} stands twice: {again({name})}"))
+        elif ENTRY.fullmatch(line):
+            known[name] = hashes
+        elif name and not line.startswith("#"):
+            faults.append((number, "this is no entry, take the line out"))
+    if start:
+        faults.append((start, f"two changes meet here: {again(torn)}"))
+    return known, faults
+
+
+def again(names: set[str]) -> str:
+    """Say how to write pages into the lock anew."""
+    stems = sorted(name.partition("#")[0] for name in names)
+    return f"read both languages, then: nox -s accept -- {' '.join(stems) or '<page>'}"
+
+
+def sound(house: House) -> Iterator[tuple[str, int, str]]:
+    """Name what is wrong with the lock itself."""
+    if not house.has(LOCK):
+        text = "this file is gone: take it back from git, or accept every page"
+        yield LOCK, 1, text
+    for line, message in entries(house)[1]:
+        yield LOCK, line, message
 
 
 def drifted(house: House, name: str, pair: list[Prose]) -> Iterator[tuple]:
     """Name the sections of a page that are not as they were accepted."""
-    if not house.has(LOCK):
-        return
     stem, lock = name.removesuffix(".md"), read(house)
+    if not house.has(LOCK) or not lock and DRAFTS in house.read(LOCK):
+        return
     found = [prints(prose) for prose in pair]
     if not any(key.startswith(f"{stem}#") for key in lock):
         text = f"a new page: when both languages agree: nox -s accept -- {stem}"
@@ -80,7 +120,7 @@ def place(prose: Prose, section: str) -> int:
 
 
 def accept(house: House, stems: list[str]) -> None:
-    """Write down what the pages say now."""
+    """Write down what the pages say now, and drop what is in doubt."""
     lock = {k: v for k, v in read(house).items() if k.partition("#")[0] not in stems}
     for stem in stems:
         files = [f"docs/{language}/{stem}.md" for language in LANGUAGES]
@@ -106,7 +146,10 @@ def main() -> None:
         if waits(house, f"{stem}.md"):
             text = "waits for its translation: translate, take translation: needed out"
             sys.exit(f"{stem} {text}, then accept")
+    faults = entries(house)[1]
     accept(house, stems)
+    for line, message in faults:
+        print(f"{LOCK}:{line}: was dropped: {message}")
     print(f"accepted: {', '.join(stems)}; commit {LOCK} with the pages")
 
 

@@ -9,13 +9,15 @@ from xml.etree import ElementTree
 
 from tools.check import safety
 from tools.check.chinese import HAN
+from tools.check.reach import LAB, OURS, parse, reach
 from tools.check.text import Faults
 from tools.core.blocks import Cell, cells
 from tools.core.front_matter import waits
 from tools.core.house import House
 from tools.core.prose import Prose
 
-OURS = {"snippets", "tools", "tests", "docs"}
+DEVICE = 'DEVICE = os.environ.get("LAB_DEVICE", "cpu")'
+FIGURE = re.compile(r"[\w-]+\.svg")
 IMPORT = re.compile(r"from snippets\.(\w+) import (\w+(?:, \w+)*)$")
 
 # The colours that follow the scheme, and what is no colour.
@@ -32,10 +34,11 @@ def lab(house: House, file: str) -> Faults:
     parts = list(cells(text))
     yield from order(parts, waits(house, f"{Path(file).stem}.md"))
     try:
-        tree = ast.parse(text)
+        tree = parse(text)
     except SyntaxError as error:
         yield error.lineno or 1, f"this is not Python: {error.msg}"
         return
+    yield from reach(tree, LAB, "a lab")
     tops = dict(top(parts))
     for node in ast.walk(tree):
         match node:
@@ -47,17 +50,59 @@ def lab(house: House, file: str) -> Faults:
                 continue
         if not OURS.isdisjoint(name.partition(".")[0] for name in modules):
             yield from taken(house, node, tops)
+    yield from saved(tree)
+    yield from device(tree)
     code = [cell for cell in parts if cell.language is None and any(cell.lines)]
-    last = code[-1].line if code else 1
-    named = [
-        target.id
+    yield from results(tree, code[-1].line if code else 1)
+
+
+def saved(tree: ast.Module) -> Faults:
+    """Figures that leave the folder of the lab, or replace one another."""
+    first: dict[str, int] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="savefig"), args=[ast.Constant(name)]
+            ):
+                line = first.setdefault(name, node.lineno)
+                if line != node.lineno:
+                    yield node.lineno, f"{name} was saved on line {line}, rename one"
+                if not FIGURE.fullmatch(str(name)):
+                    yield node.lineno, f"{name}: a figure is a plain name and .svg"
+
+
+def device(tree: ast.Module) -> Faults:
+    """A lab that runs on the CPU while its record says otherwise."""
+    words = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    if "LAB_DEVICE" not in words:
+        yield 1, f"a lab runs where it is told: {DEVICE}"
+
+
+def results(tree: ast.Module, last: int) -> Faults:
+    """A last cell without results, or with what no page could print."""
+    found = {
+        target.id: node.value
         for node in tree.body
         if isinstance(node, ast.Assign) and node.lineno >= last
         for target in node.targets
         if isinstance(target, ast.Name)
-    ]
-    if "results" not in named:
+    }
+    if "results" not in found:
         yield last, "the last code cell sets results = {…}, the numbers of the pages"
+    elif isinstance(found["results"], ast.Dict):
+        for key, value in zip(found["results"].keys, found["results"].values):
+            match key:
+                case ast.Constant(str(name)) if name.isidentifier():
+                    pass
+                case ast.Constant(name):
+                    yield key.lineno, f"{name!r}: a key is a plain name, as in gap_2"
+            match value:
+                case ast.Constant(bool()) | ast.Compare() | ast.UnaryOp(op=ast.Not()):
+                    text = "is true or false: write 0 or 1, or a verdict such as holds"
+                    yield value.lineno, f"{ast.unparse(value)} {text}"
+                case ast.List(elts=[]) | ast.Tuple():
+                    text = "must be a number, a string or a list of these"
+                    yield value.lineno, f"{ast.unparse(value)} {text}"
 
 
 def taken(house: House, node: ast.AST, tops: dict[int, str]) -> Faults:

@@ -16,6 +16,7 @@ from tools.check import pages as rules_pages
 from tools.check import snippets as rules_code
 from tools.check import syntax as rules_syntax
 from tools.check import terms as rules_terms
+from tools.check import tests as rules_tests
 from tools.check import text as rules_text
 from tools.check import twins as rules_twins
 from tools.core.blocks import sections
@@ -36,7 +37,7 @@ Faults = Iterator[tuple[str, int, str]]
 def check(root: Path, records: Path | None = None, ran=None) -> list[Fault]:
     """Find the faults of the sources; of their numbers too once (some) labs ran."""
     house = House(root, records, ran)
-    for room in (snippets, labs, pages, readme, drawings, markers, rooms):
+    for room in (snippets, tests, labs, pages, readme, drawings, markers, rooms):
         for file, line, message in room(house):
             house.blame(file, line, message)
     return sorted(set(house.faults))
@@ -48,6 +49,13 @@ def snippets(house: House) -> Faults:
         for fault in rules_code.snippet(house, file):
             yield file, *fault
     yield from rules_syntax.copies(house)
+
+
+def tests(house: House) -> Faults:
+    """Check that each test says something."""
+    for file in house.files("tests/**/test_*.py"):
+        for fault in rules_tests.test_file(house, file):
+            yield file, *fault
 
 
 def labs(house: House) -> Faults:
@@ -67,6 +75,7 @@ def labs(house: House) -> Faults:
 
 def pages(house: House) -> Faults:
     """Check each page, alone and against its twin."""
+    yield from accepted.sound(house)
     found = {}
     for language in LANGUAGES:
         for file in house.files(f"docs/{language}/**/*.md"):

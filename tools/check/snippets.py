@@ -7,6 +7,7 @@ import tokenize
 from collections.abc import Iterator
 
 from tools.check.chinese import HAN
+from tools.check.reach import parse
 from tools.check.syntax import syntax
 from tools.check.text import Faults
 from tools.core.blocks import sections
@@ -41,7 +42,7 @@ def snippet(house: House, file: str) -> Faults:
     lines = text.splitlines()
     yield from sizes(lines)
     try:
-        tree = ast.parse(text)
+        tree = parse(text)
     except SyntaxError as error:
         yield error.lineno or 1, f"this is not Python: {error.msg}"
         return

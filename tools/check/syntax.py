@@ -2,9 +2,9 @@
 
 import ast
 import re
-import sys
 from collections.abc import Iterator
 
+from tools.check.reach import SNIPPET, parse, reach
 from tools.check.text import Faults
 from tools.core.blocks import MARKER
 from tools.core.house import House
@@ -16,6 +16,7 @@ NAMED = (ast.FunctionDef, ast.ClassDef)
 
 def syntax(tree: ast.Module, lines: list[str]) -> Faults:
     """Check one snippet's tree."""
+    yield from reach(tree, SNIPPET, "a snippet")
     for node in ast.walk(tree):
         yield from anywhere(node, lines)
     for node in tree.body:
@@ -54,13 +55,9 @@ def constant(value: ast.expr | None) -> bool:
 def anywhere(node: ast.AST, lines: list[str]) -> Faults:
     """What a snippet never does, at any depth."""
     match node:
-        case ast.Import(names=names):
-            for name in names:
-                yield from imported(node, name.name, name.asname)
-        case ast.ImportFrom(module=module, level=level, names=names):
-            yield from imported(node, "." * level + (module or ""), None)
-            for name in names:
-                yield from imported(node, "torch", name.asname or name.name)
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            if "F" in {name.asname or name.name for name in names}:
+                yield node.lineno, "F is an axis, write nn.functional in full"
         case ast.Global():
             yield node.lineno, "no global state, hand it over as an argument"
         case ast.Attribute(attr="cuda"):
@@ -77,17 +74,6 @@ def anywhere(node: ast.AST, lines: list[str]) -> Faults:
             yield from forward(node)
         case ast.For():
             yield from time_index(node)
-
-
-def imported(node: ast.AST, module: str, name: str | None) -> Faults:
-    """An import that keeps the file from running alone and being read alone."""
-    package = module.partition(".")[0]
-    if not package or package not in {"torch", *sys.stdlib_module_names}:
-        yield node.lineno, f"import torch and the standard library only, not {module}"
-    elif package in ("argparse", "optparse"):
-        yield node.lineno, "no command line, main has arguments"
-    if name == "F":
-        yield node.lineno, "F is an axis, write nn.functional in full"
 
 
 def forward(node: ast.ClassDef) -> Faults:
@@ -131,7 +117,7 @@ def copies(house: House) -> Iterator[tuple[str, int, str]]:
     first: dict[str, tuple[str, int, str]] = {}
     for file in house.files("snippets/[!_]*.py"):
         try:
-            body = ast.parse(house.read(file)).body
+            body = parse(house.read(file)).body
         except SyntaxError:
             continue
         for node in body:

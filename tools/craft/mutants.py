@@ -1,9 +1,10 @@
 """Change one token at a time and list what the tests did not notice.
 
-`python -m tools.craft.mutants gru lstm` (every snippet when none is named) changes
-every section of snippets/<stem>.py but `data` and `main`, whose code only has to learn,
-and runs tests/test_<stem>.py on each mutant, without the tests marked `slow`: those are
-for `main`. tools/craft/mutations.py holds the catalogue of changes. A mutant that
+`python -m tools.craft.mutants gru lstm` (every snippet when none is named; with
+`--since main` those whose code or test is not what it was there) changes every section
+of snippets/<stem>.py but `data` and `main`, whose code only has to learn, and runs
+tests/test_<stem>.py on each mutant, without the tests marked `slow`: those are for
+`main`. tools/craft/mutations.py holds the catalogue of changes. A mutant that
 behaves as the original does is explained in the test file, under its description:
 
     SURVIVORS = {"GRU.forward: this -> that": "why nobody can tell"}
@@ -12,11 +13,13 @@ An explanation of nothing is a fault too. Mutants run on the CPU, each in a fork
 process, so that torch is imported once.
 """
 
+import argparse
 import ast
 import gc
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -34,11 +37,27 @@ PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
 SLACK = 30  # seconds, beside ten times what the original takes: longer is a hang
 
 
-def main(stems):
+def main(arguments):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA does not survive a fork
     sys.stdout.reconfigure(line_buffering=True)  # or forks would print it again
-    stems = stems or sorted(path.stem for path in Path("snippets").glob("*.py"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stems", nargs="*", help="snippets, all if none is named")
+    parser.add_argument("--since", metavar="COMMIT", help="only what changed since")
+    options = parser.parse_args(arguments)
+    stems = options.stems or sorted(path.stem for path in Path("snippets").glob("*.py"))
+    if options.since:
+        stems = [stem for stem in stems if stem in changed(options.since)]
+        print(f"changed since {options.since}: {', '.join(stems) or 'no snippet'}")
     return max([examine(stem) for stem in stems], default=0)
+
+
+def changed(commit):
+    """Stems whose snippet or test is not what it was in a commit."""
+    command = ["git", "diff", "--name-only", commit, "--", "snippets", "tests"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr.strip())
+    return {Path(name).stem.removeprefix("test_") for name in done.stdout.splitlines()}
 
 
 def examine(stem):

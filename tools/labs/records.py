@@ -52,7 +52,7 @@ def write(records: Path, stem: str, notebook: str, record: dict, figures: dict) 
 
 
 def check_results(results: object) -> None:
-    """Refuse what a page could not print.
+    """Refuse what a page could not print; the kernel of a lab runs this very source.
 
     Raises:
         ValueError: not a flat dict of plain, finite numbers, strings and lists.
@@ -60,8 +60,17 @@ def check_results(results: object) -> None:
     if not isinstance(results, dict) or not results:
         raise ValueError("`results` must be a dict with at least one entry")
     for key, value in results.items():
+        if not isinstance(key, str) or not key.isidentifier():
+            raise ValueError(f"results[{key!r}]: a key is a plain name, as in gap_2")
+        if isinstance(value, list) and not value:
+            raise ValueError(f"results[{key!r}] is an empty list, leave it out")
         for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, bool):
+                said = "write 0 or 1, or a verdict such as holds"
+                raise ValueError(f"results[{key!r}] is or holds {item}: {said}")
             if not isinstance(item, int | float | str):
-                raise ValueError(f"results[{key!r}]: {item!r} is not a plain value")
+                plain = "a number, a string or a list of these"
+                kind = type(item).__name__
+                raise ValueError(f"results[{key!r}] must be {plain}, not {kind}")
             if isinstance(item, float) and not math.isfinite(item):
                 raise ValueError(f"results[{key!r}] is or holds {item}")

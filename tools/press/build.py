@@ -8,16 +8,17 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 
 from tools.check.run import check
 from tools.core.lab import ROOT, stems
+from tools.core.stopping import stoppable
 from tools.labs.run import parse, run_all
 from tools.press.links import broken
 from tools.press.partial import NOTE, needed
+from tools.press.workroom import workroom
 
 
 def report(faults: list) -> None:
@@ -50,7 +51,7 @@ def labs_for(names: list[str]) -> list[str]:
 
 
 def main() -> None:
-    options = parse(known=pages())
+    options = parse(known=pages(), story=__doc__)
     if options.device != "cpu":
         sys.exit("the book is built on the CPU; `nox -s gpu` holds its claims on CUDA")
     partial = labs_for(options.stems)
@@ -59,13 +60,10 @@ def main() -> None:
     if any(outcome.error for outcome in outcomes):
         sys.exit("a lab failed: no site was made")
     report(check(ROOT, ROOT / "build" / "labs", partial if options.stems else None))
-    env = dict(os.environ)
-    if options.stems:
-        env |= {"BOOK_LABS": " ".join(partial) or "none", "BOOK_LINKS": "ignore"}
-    room = ROOT / "build"
-    room.mkdir(exist_ok=True)  # not there yet when no lab was ever run
-    with tempfile.TemporaryDirectory(dir=room, prefix="site-") as folder:
-        made = Path(folder) / "site"
+    with workroom() as (folder, env):
+        if options.stems:
+            env |= {"BOOK_LABS": " ".join(partial) or "none", "BOOK_LINKS": "ignore"}
+        made = folder / "site"
         strict = [] if options.stems else ["--strict"]  # lab pages are missing then
         command = ["-m", "mkdocs", "build", *strict, "--site-dir", str(made)]
         if subprocess.run([sys.executable, *command], cwd=ROOT, env=env).returncode:
@@ -82,4 +80,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with stoppable():
+        main()

@@ -3,15 +3,16 @@
 With names of pages only the labs that these need are run.
 """
 
-import os
 import socket
 import subprocess
 import sys
 from itertools import count
 
 from tools.core.lab import ROOT, stems
+from tools.core.stopping import stoppable
 from tools.labs.run import parse, run_all
 from tools.press.build import labs_for, pages
+from tools.press.workroom import workroom
 
 
 def free(first: int = 8000) -> int:
@@ -23,16 +24,28 @@ def free(first: int = 8000) -> int:
 
 
 def main() -> None:
-    options = parse(known=pages())
+    options = parse(known=pages(), story=__doc__)
     labs = labs_for(options.stems) if options.stems else stems()
     run_all(labs)  # one that fails is shown as not run
-    env = dict(os.environ)
-    if options.stems:
-        env |= {"BOOK_LABS": " ".join(labs) or "none", "BOOK_LINKS": "ignore"}
     command = [sys.executable, "-m", "mkdocs", "serve", "--dirty"]
     command += ["--dev-addr", f"127.0.0.1:{free()}"]
-    sys.exit(subprocess.run(command, cwd=ROOT, env=env).returncode)
+    with workroom() as (_, env):
+        if options.stems:
+            env |= {"BOOK_LABS": " ".join(labs) or "none", "BOOK_LINKS": "ignore"}
+        sys.exit(wait(subprocess.Popen(command, cwd=ROOT, env=env)))
+
+
+def wait(server: subprocess.Popen) -> int:
+    """Wait until the server has ended; it hears Ctrl-C by itself."""
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return server.wait()
+    finally:
+        server.terminate()
+        server.wait()
 
 
 if __name__ == "__main__":
-    main()
+    with stoppable():
+        main()

@@ -4,6 +4,7 @@ A change of a page builds that page. A change of anything else (a snippet, a dra
 a lab's record, a template) builds all, in both languages.
 """
 
+import signal
 from pathlib import Path
 
 from tools.core.bibliography import TITLE
@@ -46,6 +47,8 @@ def start(dirty: bool) -> None:
     """`mkdocs serve --dirty` asks for all this."""
     global serving
     serving = dirty
+    # MkDocs takes its folders away after Ctrl-C, not after being told to end
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def begin(files, language: str) -> None:

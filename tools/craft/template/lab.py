@@ -8,8 +8,12 @@
 # One question: does it learn how much to keep?
 
 # %%
+import os
+
 import matplotlib.pyplot as plt
 import torch
+
+DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 
 # %%
 from snippets.newstem import Newstem, main
@@ -26,7 +30,7 @@ SEEDS = range(5)
 # Five seeds, 200 steps each.
 
 # %%
-curves = [main(seed=seed, device="cpu") for seed in SEEDS]
+curves = [main(seed=seed, device=DEVICE) for seed in SEEDS]
 worst = max(curve[-1] for curve in curves)
 assert worst < 1e-4, "it must learn"
 
