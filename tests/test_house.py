@@ -208,6 +208,23 @@ def test_no_text_holds_a_path_of_a_machine_or_the_host_of_a_registry():
     assert not found, "\n" + "\n".join(found)
 
 
+def test_lines_end_alike_on_every_machine(tmp_path):
+    """A clone that would write CR LF, as git on Windows may, writes the same bytes."""
+    clone = tmp_path / "clone"
+    git = ["git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    subprocess.run([*git, "init", "--quiet", clone], check=True)
+    names = {".gitattributes", "README.md", "docs/lab/gru.py", ".github/screenshot.png"}
+    for name in names:
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run([*git, "add", "."], cwd=clone, check=True, capture_output=True)
+    for name in names - {".gitattributes"}:
+        (clone / name).unlink()
+    subprocess.run([*git, "checkout", "--quiet", "."], cwd=clone, check=True)
+    for name in names:
+        assert (clone / name).read_bytes() == (ROOT / name).read_bytes(), name
+
+
 def test_what_is_made_is_not_committed():
     ignored = (ROOT / ".gitignore").read_text().split()
     assert {"build", "site"} <= {name.strip("/") for name in ignored}
