@@ -1,16 +1,22 @@
 """Every command of the project: `nox -s docs` builds, `nox -s tests` proves."""
 
+import sys
+
+if sys.version_info < (3, 11, 5):  # pymdown-extensions and soupsieve want that much
+    found = ".".join(map(str, sys.version_info[:3]))
+    sys.exit(f"Python {found} is too old: install 3.11.5 or newer, and nox with it")
+
 import hashlib
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import nox
 from filelock import FileLock  # of virtualenv, which nox brings
 from nox.command import CommandFailed
 
+nox.needs_version = ">=2025.2.9"  # the first that knows `requires`
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
@@ -24,7 +30,7 @@ ENV = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "NO_MKDOCS_2_WARNING": "1"}
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PACKAGES = nox.project.dependency_groups(PROJECT, "book")
-OLDEST = PROJECT["project"]["requires-python"].removeprefix(">=")
+OLDEST = PROJECT["project"]["requires-python"].removeprefix(">=").rpartition(".")[0]
 PINS = ROOT / "constraints.txt"
 # One file of tests stays on one worker: its fixtures cost more than its tests.
 WORKERS = ["-n", "logical", "--dist", "loadscope"]

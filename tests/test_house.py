@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,21 @@ def test_lines_end_alike_on_every_machine(tmp_path):
     subprocess.run([*git, "checkout", "--quiet", "."], cwd=clone, check=True)
     for name in names:
         assert (clone / name).read_bytes() == (ROOT / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("version", [(3, 10, 14), (3, 11, 2), (3, 11, 4), (3, 11, 5)])
+def test_an_old_python_is_stopped_with_one_line(version):
+    """A stand-in for nox is enough: the noxfile looks at Python before anything."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=")
+    code = f"import sys; sys.version_info = {version}; sys.modules['nox'] = None\n"
+    command = [sys.executable, "-c", code + (ROOT / "noxfile.py").read_text("utf-8")]
+    said = subprocess.run(command, capture_output=True, text=True).stderr
+    if ".".join(map(str, version)) == oldest:
+        assert "import of nox halted" in said  # it went on
+    else:
+        assert f"install {oldest} or newer" in said
+        assert len(said.splitlines()) == 1, said
 
 
 def test_what_is_made_is_not_committed():
