@@ -86,9 +86,16 @@ def labs(session):
 
 
 @use_book
+def browser(session):
+    """Look for the browser that tests of the site drive, or install one."""
+    python(session, "tests/find_browser.py")
+
+
+@use_book
 def tests(session):
     """Run tests; words after `--` go to pytest."""
     if not session.posargs:
+        python(session, "tests/find_browser.py")
         python(session, "-m", "tools.press.build")
     python(session, "-m", "pytest", *(session.posargs or WORKERS))
 
@@ -147,6 +154,7 @@ def serve(session):
 @use_book
 def bench(session):
     """Print what pages cost their readers, and what a build costs us."""
+    python(session, "tests/find_browser.py")
     python(session, "-m", "tools.press.build")
     python(session, "-m", "pytest", "tests/site/bench.py")
     python(session, "-m", "pytest", "tests/bench.py")
@@ -179,6 +187,7 @@ def minimums(session):
 def newest(session):
     """Build the book and test it with the newest version of everything."""
     session.install(*PACKAGES)
+    session.run("python", "tests/find_browser.py", env=ENV)
     session.run("python", "-m", "tools.press.build", env=ENV)
     session.run("python", "-m", "pytest", *WORKERS, env=ENV)
 
