@@ -24,8 +24,8 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 VENV = ROOT / ".nox" / "book"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / "complete"  # holds what was installed; absent while half made
-# Tiny recurrent steps run many times slower on two threads than on one.
+STAMP = VENV / "complete"  # says what was installed; not there while half made
+# Small models run many times slower on two threads than on one.
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "NO_MKDOCS_2_WARNING": "1"}
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
@@ -38,7 +38,7 @@ WORKERS = ["-n", "logical", "--dist", "loadscope"]
 
 
 def fingerprint() -> str:
-    """What the environment is made from."""
+    """Hash what the environment is made from."""
     made_from = (sys.version, PACKAGES, PINS.read_text("utf-8"))
     return hashlib.sha256(repr(made_from).encode()).hexdigest()
 
@@ -51,7 +51,7 @@ def book(session):
         if STAMP.exists() and STAMP.read_text() == fingerprint():
             return
         if not STAMP.exists():
-            shutil.rmtree(VENV, ignore_errors=True)  # half made: from the start
+            shutil.rmtree(VENV, ignore_errors=True)  # one that is half made
             session.run(sys.executable, "-m", "virtualenv", "--quiet", str(VENV))
         STAMP.unlink(missing_ok=True)
         quiet = ("install", "--quiet", "-c", str(PINS))
@@ -70,6 +70,7 @@ def command(session, name, *args):
 
 
 def use_book(function):
+    """Make a session of a function that runs in the environment `book`."""
     return nox.session(venv_backend="none", requires=["book"])(function)
 
 
@@ -163,7 +164,7 @@ def bench(session):
 
 @use_book
 def gpu(session):
-    """Hold the claims on CUDA, or fail: `nox -s gpu -- lstm`; publishes nothing."""
+    """Test code and claims on CUDA, publish nothing: `nox -s gpu -- lstm`."""
     named = [f"tests/test_{stem}.py" for stem in session.posargs]
     python(session, "-c", "import torch; torch.ones(1, device='cuda')")
     python(session, "-m", "pytest", "-k", "cuda", *named)
@@ -201,8 +202,8 @@ def pin(session):
     found = json.loads(report.read_text("utf-8"))["install"]
     pins = {item["metadata"]["name"]: item["metadata"]["version"] for item in found}
     lines = [
-        f"{name}=={pins[name].partition('+')[0]}\n"  # of a CPU or a CUDA build alike,
+        f"{name}=={pins[name].partition('+')[0]}\n"  # without +cpu, +cu130
         for name in sorted(pins, key=str.lower)
-        if not name.startswith(("cuda-", "nvidia-", "triton"))  # which pins its own
+        if not name.startswith(("cuda-", "nvidia-", "triton"))  # torch pins them
     ]
     PINS.write_text("".join(lines), "utf-8")
