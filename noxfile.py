@@ -1,16 +1,22 @@
 """Every command of the project: `nox -s docs` builds, `nox -s tests` proves."""
 
+import sys
+
+if sys.version_info < (3, 11, 5):  # pymdown-extensions and soupsieve want that much
+    found = ".".join(map(str, sys.version_info[:3]))
+    sys.exit(f"Python {found} is too old: install 3.11.5 or newer, and nox with it")
+
 import hashlib
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import nox
 from filelock import FileLock  # of virtualenv, which nox brings
 from nox.command import CommandFailed
 
+nox.needs_version = ">=2025.2.9"  # the first that knows `requires`
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
@@ -18,20 +24,21 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 VENV = ROOT / ".nox" / "book"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / "complete"  # holds what was installed; absent while half made
-# Tiny recurrent steps run many times slower on two threads than on one.
+STAMP = VENV / "complete"  # says what was installed; not there while half made
+# Small models run many times slower on two threads than on one.
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "NO_MKDOCS_2_WARNING": "1"}
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PACKAGES = nox.project.dependency_groups(PROJECT, "book")
-OLDEST = PROJECT["project"]["requires-python"].removeprefix(">=")
+OLDEST = PROJECT["project"]["requires-python"].removeprefix(">=").rpartition(".")[0]
+WORKFLOWS = sorted(map(str, ROOT.glob(".github/workflows/*.yml")))
 PINS = ROOT / "constraints.txt"
 # One file of tests stays on one worker: its fixtures cost more than its tests.
 WORKERS = ["-n", "logical", "--dist", "loadscope"]
 
 
 def fingerprint() -> str:
-    """What the environment is made from."""
+    """Hash what the environment is made from."""
     made_from = (sys.version, PACKAGES, PINS.read_text("utf-8"))
     return hashlib.sha256(repr(made_from).encode()).hexdigest()
 
@@ -44,7 +51,7 @@ def book(session):
         if STAMP.exists() and STAMP.read_text() == fingerprint():
             return
         if not STAMP.exists():
-            shutil.rmtree(VENV, ignore_errors=True)  # half made: from the start
+            shutil.rmtree(VENV, ignore_errors=True)  # one that is half made
             session.run(sys.executable, "-m", "virtualenv", "--quiet", str(VENV))
         STAMP.unlink(missing_ok=True)
         quiet = ("install", "--quiet", "-c", str(PINS))
@@ -65,6 +72,7 @@ def command(session, name, *args):
 
 
 def use_book(function):
+    """Make a session of a function that runs in the environment `book`."""
     return nox.session(venv_backend="none", requires=["book"])(function)
 
 
@@ -81,9 +89,16 @@ def labs(session):
 
 
 @use_book
+def browser(session):
+    """Look for the browser that tests of the site drive, or install one."""
+    python(session, "tests/find_browser.py")
+
+
+@use_book
 def tests(session):
     """Run tests; words after `--` go to pytest."""
     if not session.posargs:
+        python(session, "tests/find_browser.py")
         python(session, "-m", "tools.press.build")
     python(session, "-m", "pytest", *(session.posargs or WORKERS))
 
@@ -97,12 +112,13 @@ def lint(session):
         (python, "-m", "ruff", "check", "."),
         (python, "-m", "ruff", "format", "--check", "."),
         (command, "zizmor", "--offline", "--quiet", "--pedantic", ".github"),
-        (command, "actionlint"),
+        (command, "actionlint", *WORKFLOWS),  # without Git it finds none by itself
     ):
         try:
             run(session, *check)
         except CommandFailed:
-            failed.append(" ".join(check).removeprefix("-m "))
+            words = (word for word in check if word not in ("-m", *WORKFLOWS))
+            failed.append(" ".join(words))
     python(session, "-m", "tools.check.unread")  # to know, not to fail
     if failed:
         session.error(f"not passed: {', '.join(failed)}; for ruff: nox -s fix")
@@ -142,6 +158,7 @@ def serve(session):
 @use_book
 def bench(session):
     """Print what pages cost their readers, and what a build costs us."""
+    python(session, "tests/find_browser.py")
     python(session, "-m", "tools.press.build")
     python(session, "-m", "pytest", "tests/site/bench.py")
     python(session, "-m", "pytest", "tests/bench.py")
@@ -150,7 +167,7 @@ def bench(session):
 
 @use_book
 def gpu(session):
-    """Hold the claims on CUDA, or fail: `nox -s gpu -- lstm`; publishes nothing."""
+    """Test code and claims on CUDA, publish nothing: `nox -s gpu -- lstm`."""
     named = [f"tests/test_{stem}.py" for stem in session.posargs]
     python(session, "-c", "import torch; torch.ones(1, device='cuda')")
     python(session, "-m", "pytest", "-k", "cuda", *named)
@@ -174,6 +191,7 @@ def minimums(session):
 def newest(session):
     """Build the book and test it with the newest version of everything."""
     session.install(*PACKAGES)
+    session.run("python", "tests/find_browser.py", env=ENV)
     session.run("python", "-m", "tools.press.build", env=ENV)
     session.run("python", "-m", "pytest", *WORKERS, env=ENV)
 
@@ -187,8 +205,8 @@ def pin(session):
     found = json.loads(report.read_text("utf-8"))["install"]
     pins = {item["metadata"]["name"]: item["metadata"]["version"] for item in found}
     lines = [
-        f"{name}=={pins[name].partition('+')[0]}\n"  # of a CPU or a CUDA build alike,
+        f"{name}=={pins[name].partition('+')[0]}\n"  # without +cpu, +cu130
         for name in sorted(pins, key=str.lower)
-        if not name.startswith(("cuda-", "nvidia-", "triton"))  # which pins its own
+        if not name.startswith(("cuda-", "nvidia-", "triton"))  # torch pins them
     ]
     PINS.write_text("".join(lines), "utf-8")

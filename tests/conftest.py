@@ -1,8 +1,8 @@
 """What every test shares: the device to run on, a fixed seed, one thread.
 
 Tests of a snippet take the fixture `device` and run on the CPU and, where there is
-one, on the accelerator. Tests that train for seconds (`main`) are marked `slow`:
-nox -s tests runs them, nox -s mutants leaves them out.
+one, on the accelerator. Tests that train a model for seconds are marked `slow`:
+`nox -s tests` runs them, `nox -s mutants` leaves them out.
 """
 
 import sys
@@ -11,13 +11,13 @@ import pytest
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: trains for seconds; not for mutants")
+    config.addinivalue_line("markers", "slow: trains for seconds, not run by mutants")
 
 
 def set_up_torch():
-    import torch  # three seconds, which tests of the house need not wait for
+    import torch  # takes three seconds, which tests without torch do not need
 
-    torch.set_num_threads(1)  # tiny recurrent steps are slower on two
+    torch.set_num_threads(1)  # small models are slower on two
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     return torch

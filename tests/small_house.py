@@ -1,4 +1,4 @@
-"""A house of three pages without a fault, for tests to put one into."""
+"""A small book without a fault, into which tests put one."""
 
 # A Chinese paragraph is one line.
 # ruff: noqa: E501
@@ -278,7 +278,7 @@ x[:, t]  {{ lab.nowhere.x }} 中文,
 
 
 def english(guide: str) -> str:
-    """Translate a guide."""
+    """Translate the guide below, or a text made of its words."""
     words = {"首页。": "Home.", "展开": "Unrolled", "术语": "Words", "一个词。": "One."}
     for chinese, word in words.items():
         guide = guide.replace(chinese, word)
@@ -301,7 +301,7 @@ FILES = {
 
 
 def build(root: Path) -> Path:
-    """Write the house down."""
+    """Write the small book into a folder."""
     for name, text in FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,10 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -168,17 +170,35 @@ def test_folders_are_flat():
         assert [p.name for p in inside if p.name[0] not in "._"] == []
 
 
+def told_by_git() -> list[str]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.split("\0")[:-1]
+
+
+def told_by_the_disk() -> list[str]:
+    """The same from what `.gitignore` says of folders, for a ZIP of the project."""
+    ignored, names = {*(ROOT / ".gitignore").read_text("utf-8").split()}, []
+    for folder, folders, files in os.walk(ROOT):
+        here = Path(folder).relative_to(ROOT)
+        paths = {name: f"/{(here / name).as_posix()}/" for name in folders}
+        folders[:] = [x for x in folders if not {f"{x}/", paths[x]} & ignored]
+        names += [(here / file).as_posix() for file in files]
+    return names
+
+
 def tracked() -> list[Path]:
     """The files of the repository: text, and not what it ignores."""
-    names = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    paths = [ROOT / name for name in names.split("\0") if name]
+    names = told_by_git() if (ROOT / ".git").exists() else told_by_the_disk()
+    paths = [ROOT / name for name in names]
     return [p for p in paths if p.is_file() and b"\0" not in p.read_bytes()]
+
+
+def test_a_zip_has_the_files_of_the_repository_and_not_what_is_made():
+    names = {*told_by_the_disk()}
+    assert not [x for x in names if x.startswith(("build/", "site/", ".nox/"))]
+    if (ROOT / ".git").exists():
+        assert {*told_by_git()} <= names
 
 
 # Written in halves, so that this file does not hold what it looks for.
@@ -206,6 +226,39 @@ def test_no_text_holds_a_path_of_a_machine_or_the_host_of_a_registry():
             if MACHINE.search(line) or host and not host[1].startswith(PUBLIC):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}")
     assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_lines_end_alike_on_every_machine(tmp_path):
+    """A clone that would write CR LF, as git on Windows may, writes the same bytes."""
+    clone = tmp_path / "clone"
+    git = ["git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    subprocess.run([*git, "init", "--quiet", clone], check=True)
+    names = {".gitattributes", "README.md", "docs/lab/gru.py", ".github/screenshot.png"}
+    for name in names:
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run([*git, "add", "."], cwd=clone, check=True, capture_output=True)
+    for name in names - {".gitattributes"}:
+        (clone / name).unlink()
+    subprocess.run([*git, "checkout", "--quiet", "."], cwd=clone, check=True)
+    for name in names:
+        assert (clone / name).read_bytes() == (ROOT / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("version", [(3, 10, 14), (3, 11, 2), (3, 11, 4), (3, 11, 5)])
+def test_an_old_python_is_stopped_with_one_line(version):
+    """A stand-in for nox is enough: the noxfile looks at Python before anything."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=")
+    code = f"import sys; sys.version_info = {version}; sys.modules['nox'] = None\n"
+    command = [sys.executable, "-c", code + (ROOT / "noxfile.py").read_text("utf-8")]
+    said = subprocess.run(command, capture_output=True, text=True).stderr
+    if ".".join(map(str, version)) == oldest:
+        assert "import of nox halted" in said  # it went on
+    else:
+        assert f"install {oldest} or newer" in said
+        assert len(said.splitlines()) == 1, said
 
 
 def test_what_is_made_is_not_committed():

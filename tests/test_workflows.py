@@ -76,6 +76,16 @@ def test_jobs_have_a_time_limit(workflow):
         assert "timeout-minutes" in job or "uses" in job, name  # a call has its own
 
 
+def test_odd_machines_are_tried():
+    """Debian 12, the line ends of Windows, a ZIP without Git, a path with a space."""
+    path = ROOT / ".github/workflows/check.yml"
+    containers = {job.get("container") for job in jobs(path).values()}
+    assert "debian:12" in containers
+    commands = "\n".join(step.get("run", "") for step in steps(path))
+    for part in ("core.autocrlf=true", "git archive HEAD", "新 书", "Python 3.11.2 is"):
+        assert part in commands, part
+
+
 def test_code_of_a_change_meets_no_right_to_write():
     """What a pull request may start can only read; what can write takes no code."""
     for path in WORKFLOWS:

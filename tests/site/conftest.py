@@ -1,7 +1,6 @@
 """The built site under a path prefix, and one browser for all tests of it."""
 
 import functools
-import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 from built import LABS, LANGUAGES, SITE, WATCH_SHIFT, addresses
+from find_browser import REMEDY, find
 from playwright.sync_api import sync_playwright
 
 from tools.press.partial import NOTE
@@ -22,6 +22,14 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("lab", LABS or ["no-lab"])
     if "language" in metafunc.fixturenames:
         metafunc.parametrize("language", LANGUAGES)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Ask for a browser before any test runs, if one of them will need it."""
+    if hasattr(config, "workerinput") or find():
+        return
+    if any("browser" in item.fixturenames for item in items):
+        pytest.exit(REMEDY, returncode=2)
 
 
 @pytest.fixture(scope="session")
@@ -64,12 +72,9 @@ def base(site, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def browser(site):
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser")))
-    path = next(found, None) or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail(
-            "there is no browser: run `apt-get install chromium`", pytrace=False
-        )
+    path = find()
+    if path is None:  # on a worker of pytest-xdist, which cannot stop the others
+        pytest.fail(REMEDY, pytrace=False)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path,

@@ -1,7 +1,7 @@
-"""One list of all that the pages cite, gathered from their `#references`.
+"""Gather what the pages cite under `#references` into one list.
 
-An entry is `- Authors Year. Title. Venue. [where](address)；a remark`. What two
-pages cite by one address is one work: the fuller entry is shown.
+An entry is `- Authors Year. Title. Venue. [where](address)；a remark`. Entries of the
+same address are one work, which is shown as the longest of them says it.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from markdown.preprocessors import Preprocessor
 
-MARKER = "{{ references }}"  # alone on its line
+MARKER = "{{ references }}"  # stands alone on its line
 ENTRY = re.compile(r"- (?P<work>.*?\]\((?P<address>https?://(?:[^()\s]|\(\S*?\))+)\))")
 YEAR = re.compile(r"^.+? \d{4}[a-z]?\. ")
 TITLE = re.compile(r"^# (.+?)\s*$", re.M)
@@ -39,6 +39,7 @@ def gather(folder: Path) -> list[str]:
                 cited[address].append(link)
 
     def order(address: str) -> tuple[bool, str]:
+        """Sort works with authors and a year before web pages, then by letters."""
         return not YEAR.match(works[address]), works[address].casefold()
 
     return [f"- {works[a]} ← {' · '.join(cited[a])}" for a in sorted(works, key=order)]

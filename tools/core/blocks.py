@@ -18,15 +18,15 @@ INCLUDE = re.compile(r"^\s*-+8<-+[ \t]+\"(?P<path>[^\"]+)\"\s*$")
 
 @dataclass(frozen=True)
 class Fence:
-    """A code fence; `start` and `end` are its own lines, end 0 while it is open."""
+    """A code fence, from the line that opens it to the one that closes it, or 0."""
 
     start: int
     end: int
-    info: str
+    info: str  # what follows the opening ticks
 
 
 def fences(lines: list[str]) -> Iterator[Fence]:
-    """Find the code fences; one inside another is the outer one's text."""
+    """Find the code fences; a fence inside another is part of its text."""
     start, ticks, info = 0, "", ""
     for number, line in enumerate(lines, 1):
         fence = FENCE.match(line)
@@ -49,12 +49,12 @@ def fenced(lines: list[str]) -> list[bool]:
 
 @dataclass(frozen=True)
 class Section:
-    """A named part of a file; `start` and `end` are the lines of its markers."""
+    """A named part of a file, from the line of one marker to that of the other."""
 
     name: str
     start: int
     end: int
-    size: int  # lines of its own, markers not counted
+    size: int  # how many lines it has, markers not counted
 
 
 def sections(lines: list[str]) -> tuple[dict[str, Section], list[tuple[int, str]]]:
@@ -97,7 +97,7 @@ class Cell:
 
 
 def cells(text: str) -> Iterator[Cell]:
-    """Cut a py:percent script into cells; what stands above the first is code."""
+    """Cut a lab into cells; what stands above the first `# %%` is a cell of code."""
     lines = text.splitlines()
     heads = [i for i, line in enumerate(lines) if line.startswith("# %%")]
     for head, end in zip([-1, *heads], [*heads, len(lines)]):

@@ -1,4 +1,4 @@
-"""The front matter of a page, and what it says of its twin."""
+"""The front matter of a page, and which of its two languages is up to date."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ FRONT = re.compile(r"---\n(?P<yaml>.*?)^(---|\.\.\.)[ \t]*$", re.S | re.M)
 
 
 def meta(text: str) -> dict:
-    """Read the front matter of a page; what is wrong with it is a fault elsewhere."""
+    """Read the front matter; one that is not valid, which a rule finds, is empty."""
     front = FRONT.match(text)
     try:
         found = yaml.safe_load(front["yaml"]) if front else None
@@ -22,7 +22,7 @@ def meta(text: str) -> dict:
 
 
 def waits(house: House, name: str) -> bool:
-    """Tell whether a page waits for its twin, or for the twin to catch up."""
+    """Tell whether either language of a page says `translation: needed`."""
     files = [f"docs/{language}/{name}" for language in ("zh", "en")]
     return any(
         meta(house.read(file)).get("translation") == "needed"
@@ -45,7 +45,7 @@ def stand_ins(root: Path, language: str) -> list[Path]:
 
 
 def banner(root: Path, page, language: str) -> str | None:
-    """Name the words above a page that has no twin, or whose twin fell behind."""
+    """Name the note above a page that is not translated, or fell behind its twin."""
     own, other = root / "docs" / language, root / "docs" / OTHER[language]
     name = page.file.src_uri
     if (other / name).is_file() and not (own / name).is_file():

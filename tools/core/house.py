@@ -1,4 +1,4 @@
-"""The rooms of the book, as the checker sees them, and what a fault is."""
+"""The files of the book as the checker reads them, and the faults that it finds."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,11 @@ class Fault:
 
 @dataclass
 class House:
-    """A repository (or a small one, in a test) laid out as design.md says."""
+    """A repository, or the small one of a test, and what was found in it."""
 
     root: Path
-    records: Path | None = None  # of executed labs; None before they ran
-    ran: list[str] | None = None  # those that were run; None if all were
+    records: Path | None = None  # folder of the labs' records; None before they ran
+    ran: list[str] | None = None  # labs that were run; None if all were
     faults: list[Fault] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -41,7 +41,7 @@ class House:
         return [path.relative_to(self.root).as_posix() for path in found]
 
     def read(self, file: str) -> str:
-        """Read a file; a byte that is not UTF-8 is a fault, and is read as �."""
+        """Read a file; a byte that is not UTF-8 is a fault and reads as �."""
         if file not in self.texts:
             raw = (self.root / file).read_bytes()
             try:

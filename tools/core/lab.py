@@ -14,13 +14,13 @@ from tools.core.blocks import MARKER, cells
 
 ROOT = Path(__file__).parents[2]
 STYLE = ROOT / "tools" / "labs" / "matplotlibrc"
-FORMAT = 4  # of a record; raise it when the press starts to write another
+FORMAT = 4  # raise it when a record is written in another form than before
 IMPORT = re.compile(r"from snippets\.(\w+) import (.+)")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A cell as it is executed and shown; prose has a language, code has none."""
+    """A cell of a lab as it is run and shown; only prose has a language."""
 
     text: str
     line: int
@@ -29,7 +29,7 @@ class Part:
 
 
 def runnable(source: str) -> str:
-    """The source of a snippet without docstring, markers and `__main__` block."""
+    """Give the source of a snippet without docstring, markers and `__main__` block."""
     body = ast.parse(source).body
     drop = [node for node in body if ast.unparse(node).startswith("if __name__ ==")]
     if ast.get_docstring(ast.Module(body, [])) is not None:
@@ -40,11 +40,14 @@ def runnable(source: str) -> str:
 
 
 def without_markers(lines) -> str:
+    """Join lines, those left out that mark a section for the pages."""
     text = "\n".join(line for line in lines if not MARKER.search(line)).strip()
     return re.sub(r"\n{4,}", "\n\n\n", text)
 
 
 class Lab:
+    """The source of a lab, and what becomes of it."""
+
     def __init__(self, stem: str, root: Path = ROOT):
         self.stem, self.root = stem, root
         self.path = root / "docs" / "lab" / f"{stem}.py"
@@ -52,7 +55,7 @@ class Lab:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """Every cell; an import of a snippet is a cell of its own, the snippet."""
+        """List the cells; an import of a snippet becomes a cell, the snippet itself."""
         parts = []
         for cell in cells(self.text):
             if cell.language is not None:
@@ -71,7 +74,7 @@ class Lab:
         return parts
 
     def prose(self, language: str) -> set[int]:
-        """Number the prose cells to show; one without a twin is for both languages."""
+        """Give the places of the prose to show: in this language, or without a twin."""
         told = [part.language for part in self.parts] + [None]
         return {
             n
@@ -93,9 +96,9 @@ class Lab:
         return (self.root / "snippets" / f"{stem}.py").read_text("utf-8")
 
     def key(self, device: str) -> str:
-        """A hash of all that the record depends on.
+        """Hash what the record depends on; with another key the lab runs again.
 
-        Snippets are among the code, as inlined; prose and their docstrings are not.
+        Snippets count, since the code holds them; their docstring and prose do not.
         """
         packages = ("torch", "numpy", "matplotlib")
         depends = {
@@ -110,5 +113,6 @@ class Lab:
 
 
 def stems(root: Path = ROOT) -> list[str]:
+    """Name all labs."""
     files = (root / "docs" / "lab").glob("*.py")
     return sorted(file.stem for file in files if file.stem != "__init__")

@@ -1,4 +1,4 @@
-"""TeX to MathML, as the checker tries it and the press writes it."""
+"""Convert TeX to MathML: the checker to see whether it can, the press for the page."""
 
 from math_core import LatexToMathML
 
@@ -6,5 +6,5 @@ MATHML = LatexToMathML(pretty_print="never")
 
 
 def mathml(tex: str, display: bool) -> str:
-    """Convert TeX; raises math_core.LatexError on bad TeX."""
+    """Convert a formula; raises math_core.LatexError where it is not valid TeX."""
     return MATHML.convert_with_local_state(tex, displaystyle=display)

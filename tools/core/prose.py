@@ -1,4 +1,4 @@
-"""A page or a Markdown cell, taken apart: what is prose and what is not."""
+"""Take a page or a Markdown cell apart into prose and what is not prose."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from tools.core.blocks import INCLUDE, fenced
 from tools.core.values import MACRO, MINUTES
 
-# What is not prose is hidden behind a sign of its kind, one for each character.
+# Each character that is not prose is replaced by a sign that tells what it was.
 FORMULA, NUMBER, CODE, LINK = "\ue000\ue001\ue002\ue003"
-WORD = "词"  # a verdict prints as a word in the page's language
+WORD = "词"  # stands for a verdict, which prints as a word of the page
 
 VERDICT = re.compile(r"\{\{[^{}\n]*==[^{}\n]*\}\}")
 COMMENTS = re.compile(r"<!--.*?-->", re.S)
@@ -28,7 +28,7 @@ URLS = re.compile(
     r"<(?P<auto>https?://[^<>\s]+)>"
     rf"|(?P<bare>https?://[^{NOT_URL}]*[^{NOT_URL},.;:!?])"
 )
-# Attribute lists, HTML entities and the `!` of an image: signs, not punctuation.
+# Attribute lists, HTML entities and the `!` of an image are no punctuation.
 SIGNS = re.compile(r"\{:?\s*[#.][^{}\n]*\}|\{:[^{}\n]*\}|&#?\w+;|!(?=\[)")
 HEADING = re.compile(r"^(#{1,6})\s+(.*)$")
 IDENTIFIER = re.compile(r"\{[^{}]*#([\w-]+)[^{}]*\}\s*$")
@@ -36,7 +36,7 @@ IDENTIFIER = re.compile(r"\{[^{}]*#([\w-]+)[^{}]*\}\s*$")
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading; `id` is empty where the source gives none."""
+    """A heading; `id` is empty where the page gives none."""
 
     line: int
     level: int
@@ -45,13 +45,13 @@ class Heading:
 
 @dataclass
 class Prose:
-    """A page (front matter as blank lines) or a Markdown cell of a lab."""
+    """A page, its front matter replaced by blank lines, or a Markdown cell of a lab."""
 
     file: str
     language: str
     lines: list[str]
-    first: int = 1  # the number of the first line in its file
-    text: str = ""  # the prose, everything else hidden; same lines, same columns
+    first: int = 1  # the number that its first line has in the file
+    text: str = ""  # the prose, all else replaced by signs; no line and column moves
     formulas: list[tuple[int, str, bool]] = field(default_factory=list)
     macros: list[tuple[int, re.Match[str]]] = field(default_factory=list)
     links: list[tuple[int, str]] = field(default_factory=list)
@@ -97,5 +97,5 @@ class Prose:
 
 
 def hide(text: str, pattern: re.Pattern[str], sign: str) -> str:
-    """Cover each match with a sign, so that lines and columns stay."""
+    """Replace each character of each match by a sign; no line and column moves."""
     return pattern.sub(lambda match: re.sub(r"[^\n]", sign, match[0]), text)

@@ -1,4 +1,4 @@
-"""Numbers and verdicts of labs, where a page asks for them."""
+"""Put the numbers and verdicts of labs where a page asks for them."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def fill(lines: list[str], records: Path, language: str) -> list[str]:
 
 
 def evaluate(match: re.Match[str], records: Path, language: str) -> str:
-    """Print what a macro stands for; ValueError says why that is not possible."""
+    """Print what a macro stands for, or raise a ValueError that says why not."""
     stem, key, spec, verdict = match.group("stem", "key", "spec", "verdict")
     try:
         record = json.loads((records / f"{stem}.json").read_text("utf-8"))
@@ -65,7 +65,7 @@ def evaluate(match: re.Match[str], records: Path, language: str) -> str:
         raise ValueError(f"{match[0]}: a float needs a format, as in {key}:.2f")
     try:
         text = format(value, spec or "")
-        # a true minus: a line may break after a hyphen, in -4 and in 2e-07
+        # A minus sign, since a line may break after a hyphen, in -4 and in 2e-07.
         return text if isinstance(value, str) else text.replace("-", "−")
     except ValueError as error:
         raise ValueError(f"{match[0]}: {error} ({value!r})") from None

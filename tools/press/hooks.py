@@ -1,4 +1,4 @@
-"""Hooks of MkDocs, few and thin: lab pages, the other language, the maths font."""
+"""What MkDocs calls while it builds: pages of labs, the English site, the fonts."""
 
 import re
 import tempfile
@@ -20,11 +20,11 @@ from tools.press import lab_page, math_font, notebooks, search_script, serving
 FILE_NAME = re.compile(r'<span class="filename">((lab/)?(\w+)\.py)</span>')
 RECORDS = ROOT / "build" / "labs"
 LANGUAGES = {"zh": "中文", "en": "English"}
-contents = {}  # table of contents of each lab page, by (language, path)
+contents = {}  # (language, path) of a lab page -> its table of contents
 
 
 def on_startup(command, dirty):
-    """Tell apart serving from building; English is built in either."""
+    """Remember that this is a preview, if it is one."""
     if command == "serve":
         serving.start(dirty)
 
@@ -54,7 +54,7 @@ def write_labs(folder: Path, language: str, config) -> None:
     for stem in stems():
         lab, made = Lab(stem), records.provenance(RECORDS, stem)
         if made is None or made["key"] != lab.key(made["device"]):
-            continue  # while serving: the lab is being written, and was not run
+            continue  # in a preview of a lab that was changed and not run yet
         md = Markdown(
             extensions=config.markdown_extensions, extension_configs=config.mdx_configs
         )
@@ -63,7 +63,7 @@ def write_labs(folder: Path, language: str, config) -> None:
 
 
 def write_code(folder: Path) -> None:
-    """Write every snippet as a reader takes it away: whole, without markers."""
+    """Write every snippet as it can be downloaded: whole, without markers."""
     (folder / "code").mkdir(exist_ok=True)
     for path in (ROOT / "snippets").glob("[!_]*.py"):
         text = without_markers(path.read_text("utf-8").splitlines())
@@ -93,14 +93,14 @@ def on_page_content(content, page, config, files):
     path = page.file.src_uri
     stem = path.removesuffix(".md")
     if stem in stems() and Lab(stem).has_snippet:
-        page.meta["search"] = {"boost": 3}  # what teaches a thing before what lists it
+        page.meta["search"] = {"boost": 3}  # before pages that mention its subject
     content = FILE_NAME.sub(lambda m: file_name(m, page.url), content)
     tokens = contents.get((config.theme["language"], path))
     if tokens is None or not path.endswith(".ipynb"):
         return content
     page.toc = get_toc(tokens)
     page.title = tokens[0]["name"]
-    # a heading counts 1000 times what text does: still, the page itself comes first
+    # The search counts a heading 1000 times; a lab still comes after its chapter.
     page.meta["search"] = {"boost": 0.0005}
 
 
@@ -112,7 +112,7 @@ def file_name(found: re.Match, url: str) -> str:
 
 
 def on_page_context(context, page, config, nav):
-    """Tell the templates of the twin page and of the lab behind the page."""
+    """Give the templates what they show of the other language and of the lab."""
     url, roots = page.url, {"zh": "", "en": "en/"}
     own = roots[config.theme["language"]]
     top = config.site_url.removesuffix(own)
@@ -120,7 +120,7 @@ def on_page_context(context, page, config, nav):
         {
             "lang": language,
             "name": name,
-            "link": top + roots[language] + url,  # for search engines: in full
+            "link": top + roots[language] + url,  # a full address, for search engines
             "href": get_relative_url(roots[language] + url, own + url),
         }
         for language, name in LANGUAGES.items()
@@ -146,7 +146,7 @@ def on_page_context(context, page, config, nav):
 
 
 def on_post_build(config):
-    """Build English inside the Chinese site, then what both share: search and font."""
+    """After Chinese build English inside of it, then the search and font of both."""
     language, site = config.theme["language"], Path(config.site_dir)
     if not serving.serving:
         serving.folders.pop(language).cleanup()
@@ -160,6 +160,7 @@ def on_post_build(config):
 
 
 def build_english(config, site: Path) -> None:
+    """Build the English site with its own configuration."""
     english = load_config(
         str(ROOT / "mkdocs.en.yml"),
         site_dir=str(site / "en"),
@@ -171,8 +172,8 @@ def build_english(config, site: Path) -> None:
 
 
 def on_serve(server, config, builder):
-    """Reload for everything that a page is made of."""
-    RECORDS.mkdir(parents=True, exist_ok=True)  # a page without a lab may be the first
+    """Reload the preview whenever something changes that a page is made of."""
+    RECORDS.mkdir(parents=True, exist_ok=True)  # not there before any lab was run
     for folder in ("docs", "snippets", "overrides", "build/labs", "mkdocs.en.yml"):
         server.watch(str(ROOT / folder))
     return server

@@ -1,4 +1,4 @@
-"""The HTML of a lab page: what a reader wants of what nbconvert makes."""
+"""Cut the HTML that nbconvert makes of a lab down to what a reader wants."""
 
 import hashlib
 import os
@@ -10,8 +10,9 @@ from pathlib import Path
 from bs4 import BeautifulSoup, Tag
 from mkdocs.structure.pages import Page
 
-# A lab page must stay small. Code: no markup for what has the plain colour, nor for
-# numbers. Figures: no fallback colours and fonts, the page sets them; no rotation by 0.
+# A lab page must stay small. Code loses the markup of what has the plain colour and of
+# numbers; figures lose fallback colours and fonts, which the page sets, and rotations
+# by 0 degrees.
 LIGHTER = {
     re.compile(r'<span(?: class="(?:[npwo]|ow|si|sa|bp)")?>([^<]*)</span>'): r"\1",
     re.compile(r'<span class="m[fi]">([^<]*)</span>'): r"\1",
@@ -22,8 +23,8 @@ LIGHTER = {
 
 
 def clean(html: str) -> str:
-    """Keep prose, code and outputs."""
-    # before it stand 600 KB of styles and scripts
+    """Keep prose, code and outputs, and leave all other markup out."""
+    # What stands before it is 600 KB of styles and scripts.
     notebook = html[html.index('<div class="jupyter-wrapper">') :]
     for heavy, light in LIGHTER.items():
         notebook = heavy.sub(light, notebook)
@@ -48,7 +49,7 @@ def clean(html: str) -> str:
 
 
 def lighten(figure: Tag) -> None:
-    """Write no style twice, and none with spaces."""
+    """Take spaces out of styles, and styles that a marker already has."""
     for element in figure.select("[style]"):
         element["style"] = re.sub(r"(?<=[:;]) ", "", element["style"])
     markers = {m["id"]: m["style"].split(";") for m in figure.select("path[id][style]")}
@@ -63,9 +64,9 @@ def lighten(figure: Tag) -> None:
 
 
 def remembered(page: Page, place: Path):
-    """How to render the page: from `place`, if the same notebook was there before.
+    """Give a function that renders the page once, and reads it from `place` after that.
 
-    The notebook holds all that the page shows, so its hash is enough of a key.
+    The notebook holds all that the page shows, so its hash tells whether it changed.
     """
     parts = [Path(page.file.abs_src_path).read_bytes(), Path(__file__).read_bytes()]
     parts += [version(name).encode() for name in ("mkdocs-jupyter", "nbconvert")]
@@ -79,7 +80,9 @@ def remembered(page: Page, place: Path):
         convert(config, files)
         page.content = clean(page.content)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=place.parent, delete=False
+        ) as file:
             file.write(key + page.content)
         os.replace(file.name, place)
 

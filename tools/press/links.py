@@ -25,7 +25,7 @@ class Page(HTMLParser):
 
 
 def broken(site: Path) -> list[str]:
-    """One message for each link that leads nowhere: page, link, reason."""
+    """List each link that leads nowhere: page, link, reason."""
     site = site.resolve()
     pages = {file: Page(file) for file in sorted(site.rglob("*.html"))}
     faults = []
@@ -33,7 +33,7 @@ def broken(site: Path) -> list[str]:
         name = file.relative_to(site).as_posix()
         for link in page.links:
             parts = urlsplit(link)
-            # the error page is served anywhere: its links start at the site's root
+            # The error page is shown at any address, so its links start at the root.
             if parts.scheme or parts.netloc or name.endswith("404.html"):
                 continue
             path = unquote(urlsplit(urljoin(f"/{name}", link)).path)

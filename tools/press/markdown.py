@@ -44,7 +44,7 @@ class Numbers(Preprocessor):
 
 
 class Figures(Preprocessor):
-    """Set an included SVG aside: its content is not Markdown."""
+    """Keep an included SVG as it is, since its content is not Markdown."""
 
     def run(self, lines):
         text = SVG.sub(lambda m: self.md.htmlStash.store(m[0]), "\n".join(lines))
@@ -63,16 +63,16 @@ class Formulas(Treeprocessor):
 
     def convert(self, element):
         display = element.tag == "div"
-        # arithmatex wraps in \( \) or \[ \] and escapes blocks only
+        # arithmatex puts \( \) or \[ \] around TeX, and escapes it in blocks only
         tex = html.unescape(element.text) if display else element.text
         element.attrib = {"class": "formula", "data-search-exclude": ""}
-        if display:  # it scrolls where it is wide, by keyboard too
+        if display:  # a wide formula scrolls, by keyboard too
             element.set("tabindex", "0")
         element.text = self.md.htmlStash.store(mathml(tex[2:-2].strip(), display))
 
 
 def keep_together(element: Element) -> Element:
-    """Bind a formula and the punctuation after it: no line may start with that."""
+    """Bind a formula to the punctuation after it, with which no line may start."""
     tail = element.tail or ""
     if element.tag == "div" or tail[:1] not in tuple("，。；：！？、）”,.;:!?)"):
         return element
@@ -83,6 +83,8 @@ def keep_together(element: Element) -> Element:
 
 
 class Book(Extension):
+    """The extension of Markdown that mkdocs.yml names."""
+
     def __init__(self, **kwargs):
         self.config = {
             "records": ["build/labs", "folder of the labs' records"],

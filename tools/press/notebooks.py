@@ -1,4 +1,7 @@
-"""Notebooks from a record and the current prose: one to read here, one to keep."""
+"""Make two notebooks of a lab: one for its page, one to download.
+
+Both join the outputs of the record with the prose as it reads now.
+"""
 
 from collections.abc import Iterator
 from html import escape
@@ -15,6 +18,7 @@ BREAK = "<!-- next cell -->"
 
 
 def load(records: Path, lab: Lab) -> tuple[NotebookNode, Iterator[NotebookNode]]:
+    """Read the record: a notebook without its cells, and the cells one by one."""
     notebook = nbformat.read(records / f"{lab.stem}.ipynb", as_version=4)
     executed = iter(notebook.cells)
     notebook.cells = []
@@ -22,7 +26,7 @@ def load(records: Path, lab: Lab) -> tuple[NotebookNode, Iterator[NotebookNode]]
 
 
 def write(lab: Lab, folder: Path, language: str, records: Path, md: Markdown) -> None:
-    """Write the notebook of the lab's page, and what can be downloaded there."""
+    """Write the notebook of the lab's page, and the one to download there."""
     place = folder / "lab" / lab.stem
     place.mkdir(parents=True)
     read, keep = to_read(lab, language, records, md), to_keep(lab, language, records)
@@ -44,7 +48,7 @@ def script(notebook: NotebookNode) -> str:
 
 
 def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:
-    """The notebook a reader downloads: prose in Markdown, numbers filled in."""
+    """Make the notebook to download: prose in Markdown, numbers filled in."""
     notebook, executed = load(records, lab)
     for n, part in enumerate(lab.parts):
         if part.language is None:
@@ -57,9 +61,9 @@ def to_keep(lab: Lab, language: str, records: Path) -> NotebookNode:
 
 
 def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNode:
-    """The notebook of the lab page: prose as HTML, made as on every page.
+    """Make the notebook of the lab's page: prose as HTML, converted as on any page.
 
-    One document is converted for all cells, so that ids are unique and
+    The prose of all cells is converted as one document, so that no id comes twice and
     `md.toc_tokens` is the table of contents of the page.
     """
     notebook, executed = load(records, lab)
@@ -73,7 +77,7 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
         elif part.language is None:
             cell = next(executed)
             for output in cell.outputs:
-                # nbconvert would hide a figure in an <img>, where the scheme ends
+                # nbconvert would make it an <img>, which does not follow the scheme
                 if svg := output.get("data", {}).pop("image/svg+xml", None):
                     name = f'role="img" aria-label="{output.metadata.name}"'
                     figure = f'<div class="lab-figure" {name}>{svg}</div>'
@@ -85,7 +89,7 @@ def to_read(lab: Lab, language: str, records: Path, md: Markdown) -> NotebookNod
 
 
 def raw(name: str, text: str) -> NotebookNode:
-    """A cell of HTML, which nbconvert leaves as it is."""
+    """Make a cell of HTML, which nbconvert leaves as it is."""
     text, html_cell = (
         f'<div class="lab-prose">{text}</div>',
         {"raw_mimetype": "text/html"},
@@ -94,7 +98,7 @@ def raw(name: str, text: str) -> NotebookNode:
 
 
 def inlined(part: Part, stem: str) -> str:
-    """The lab's own snippet, folded; of another, where it is explained."""
+    """Show the lab's own snippet, folded; of another one, link the page."""
     name = f"<code>snippets/{part.snippet}.py</code>"
     if part.snippet != stem:
         return f'<p><a href="../../{part.snippet}/#code">{name}</a></p>'

@@ -1,4 +1,4 @@
-"""A book of which only some labs were run: what the others would give reads …"""
+"""Where only some labs were run, “…” stands for what the others would give."""
 
 import re
 

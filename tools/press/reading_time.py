@@ -1,7 +1,7 @@
-"""How long a page takes to read: `{{ minutes.rnn }}`, of one section `.idea`.
+"""How long a page takes to read: `{{ minutes.rnn }}`, or `{{ minutes.rnn.idea }}`.
 
-Prose at a rate that technical text is read at; half a minute for each displayed
-formula, figure and block of code. Exercises and references are not counted.
+That is prose at a rate at which technical text is read, and half a minute for each
+displayed formula, figure and block of code, without exercises and references.
 """
 
 import re
@@ -13,9 +13,9 @@ from tools.core.blocks import fences
 from tools.core.prose import Prose
 from tools.core.values import MINUTES
 
-RATE = {"zh": 300, "en": 180}  # characters, words a minute
+RATE = {"zh": 300, "en": 180}  # characters of Chinese, words of English, a minute
 WORDS = {"zh": r"[㐀-鿿]|[A-Za-z]+", "en": r"[A-Za-z]+"}
-PAUSE = 0.5  # minutes
+PAUSE = 0.5  # minutes for a formula, a figure, a block of code
 UNCOUNTED = {"exercises", "references"}
 
 
@@ -52,7 +52,7 @@ class Minutes(Preprocessor):
     def measure(self, match: re.Match[str]) -> str:
         pages = [*self.pages.parent.glob(f"*/{match['page']}.md")]
         if not pages:
-            return "…"  # while serving; the checker knows that there is no such page
-        own = self.pages / f"{match['page']}.md"  # or of its twin, while it waits
+            return "…"  # in a preview; a build was stopped by the checker
+        own = self.pages / f"{match['page']}.md"  # there may be the other language only
         text = (own if own in pages else pages[0]).read_text("utf-8")
         return str(minutes(text, self.language, match["section"]))

@@ -1,12 +1,12 @@
 """Let the search fetch and read its index when a reader opens it, not on every page.
 
-Material does so in a book that is read from a folder; from a server it would load
-most of a page's bytes for nobody, and keep a phone busy for seconds.
+Material does so where a book is read from a folder. From a server it loads the index
+with every page: most of its bytes, and seconds of work for a phone, before anyone asks.
 """
 
 from pathlib import Path
 
-# What Material's script says, and what it shall say; both stand in it once.
+# What Material's script says, and what it shall say instead; each is there once.
 EDITS = {
     'location.protocol!=="file:"': "!1/*the search waits*/",
     '("search.highlight")?': '("search.highlight")&&/[?&]h=/.test(location.search)?',
