@@ -175,7 +175,7 @@ def test_a_language_is_a_row_a_folder_and_a_file_of_mkdocs(code):
     assert language.verdicts.keys() == LANGUAGES[DEFAULT].verdicts.keys()
 
 
-@pytest.mark.parametrize("room", ["core", "press"])
+@pytest.mark.parametrize("room", ["core", "press", "craft"])
 def test_no_language_is_named_outside_its_row(room):
     for path in ROOT.glob(f"tools/{room}/*.py"):
         named = re.findall(r"""["'/](?:zh|en)["'/]""", path.read_text("utf-8"))

@@ -42,7 +42,7 @@ def stand_ins(root: Path, language: str) -> list[Path]:
     found = {path.name for path in (root / "docs" / language).glob("*.md")}
     pages = {}
     for other in others(language):
-        for path in sorted((root / "docs" / other).glob("*.md")):
+        for path in (root / "docs" / other).glob("*.md"):
             if path.name not in found:
                 pages.setdefault(path.name, path)
     return sorted(pages.values())
