@@ -182,6 +182,27 @@ def test_no_language_is_named_outside_its_row(room):
         assert path.name == "languages.py" or not named, path
 
 
+# What tells a newcomer about files: each that it names is there.
+GUIDES = [
+    *("README.md", "README.zh.md", "CONTRIBUTING.md", "noxfile.py", "pyproject.toml"),
+    *(f"docs/{code}/contributing.md" for code in LANGUAGES),
+]
+FILE = re.compile(r"\b(?:docs|overrides|snippets|tests|tools)/[\w/-]+\.\w+\b")
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_names_only_files_that_are_there(guide):
+    text = (ROOT / guide).read_text("utf-8")
+    assert [name for name in FILE.findall(text) if not (ROOT / name).is_file()] == []
+
+
+def test_every_guide_names_the_oldest_python():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=")
+    silent = [x for x in GUIDES if oldest not in (ROOT / x).read_text("utf-8")]
+    assert silent == ["CONTRIBUTING.md"]  # which sends its readers to the guide
+
+
 def test_folders_are_flat():
     rooms = ["snippets", "docs/lab", "docs/drawings"]
     for room in rooms + [f"docs/{code}" for code in LANGUAGES]:
