@@ -16,6 +16,7 @@ from tools.check.run import check
 from tools.check.snippets import AXES
 from tools.core.front_matter import waits
 from tools.core.house import House
+from tools.core.languages import DEFAULT, LANGUAGES
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = sorted(ROOT.glob("snippets/[!_]*.py"))
@@ -55,7 +56,7 @@ def test_the_sources_have_no_fault():
     assert not faults, "\n" + "\n".join(map(str, faults))
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_notation_lists_the_letters_that_the_checker_knows(language):
     text = (ROOT / f"docs/{language}/notation.md").read_text("utf-8")
     section = text.partition("{#axes}")[2].partition("\n## ")[0]
@@ -67,7 +68,8 @@ def test_every_page_was_accepted_in_both_languages():
     """Without the lock the checker could not tell that one language moved alone."""
     lock = (ROOT / "docs/translations.lock").read_text("utf-8")
     accepted = set(re.findall(r"^(\w+)#", lock, re.M))
-    house, names = House(ROOT), {path.name for path in ROOT.glob("docs/[ez][nh]/*.md")}
+    house = House(ROOT)
+    names = {p.name for code in LANGUAGES for p in ROOT.glob(f"docs/{code}/*.md")}
     wanted = {name.removesuffix(".md") for name in names if not waits(house, name)}
     assert accepted == wanted, "nox -s accept -- <page> for what is on one side only"
 
@@ -164,8 +166,46 @@ def test_a_test_reads_only_the_snippet_of_its_stem():
         assert set(re.findall(r"\bsnippets(?:\.| import )(\w+)", text)) == {path.stem}
 
 
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_language_is_a_row_a_folder_and_a_file_of_mkdocs(code):
+    language = LANGUAGES[code]
+    assert (ROOT / f"docs/{code}/index.md").is_file()
+    assert f"language: {code}\n" in (ROOT / language.config).read_text("utf-8")
+    assert language.address == ("" if code == DEFAULT else f"{code}/")
+    assert language.verdicts.keys() == LANGUAGES[DEFAULT].verdicts.keys()
+
+
+@pytest.mark.parametrize("room", ["core", "press", "craft"])
+def test_no_language_is_named_outside_its_row(room):
+    for path in ROOT.glob(f"tools/{room}/*.py"):
+        named = re.findall(r"""["'/](?:zh|en)["'/]""", path.read_text("utf-8"))
+        assert path.name == "languages.py" or not named, path
+
+
+# What tells a newcomer about files: each that it names is there.
+GUIDES = [
+    *("README.md", "README.zh.md", "CONTRIBUTING.md", "noxfile.py", "pyproject.toml"),
+    *(f"docs/{code}/contributing.md" for code in LANGUAGES),
+]
+FILE = re.compile(r"\b(?:docs|overrides|snippets|tests|tools)/[\w/-]+\.\w+\b")
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_names_only_files_that_are_there(guide):
+    text = (ROOT / guide).read_text("utf-8")
+    assert [name for name in FILE.findall(text) if not (ROOT / name).is_file()] == []
+
+
+def test_every_guide_names_the_oldest_python():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=")
+    silent = [x for x in GUIDES if oldest not in (ROOT / x).read_text("utf-8")]
+    assert silent == ["CONTRIBUTING.md"]  # which sends its readers to the guide
+
+
 def test_folders_are_flat():
-    for room in ("snippets", "docs/lab", "docs/zh", "docs/en", "docs/drawings"):
+    rooms = ["snippets", "docs/lab", "docs/drawings"]
+    for room in rooms + [f"docs/{code}" for code in LANGUAGES]:
         inside = [p for p in (ROOT / room).iterdir() if p.is_dir()]
         assert [p.name for p in inside if p.name[0] not in "._"] == []
 
@@ -228,9 +268,11 @@ def test_no_text_holds_a_path_of_a_machine_or_the_host_of_a_registry():
     assert not found, "\n" + "\n".join(found)
 
 
-@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 def test_lines_end_alike_on_every_machine(tmp_path):
     """A clone that would write CR LF, as git on Windows may, writes the same bytes."""
+    assert "* text=auto eol=lf\n" in (ROOT / ".gitattributes").read_text("utf-8")
+    if not shutil.which("git"):
+        return  # nobody to clone it
     clone = tmp_path / "clone"
     git = ["git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
     subprocess.run([*git, "init", "--quiet", clone], check=True)

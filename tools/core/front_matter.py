@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 
 from tools.core.house import House
+from tools.core.languages import LANGUAGES, others
 
-OTHER = {"zh": "en", "en": "zh"}
 FRONT = re.compile(r"---\n(?P<yaml>.*?)^(---|\.\.\.)[ \t]*$", re.S | re.M)
 
 
@@ -23,7 +23,7 @@ def meta(text: str) -> dict:
 
 def waits(house: House, name: str) -> bool:
     """Tell whether either language of a page says `translation: needed`."""
-    files = [f"docs/{language}/{name}" for language in ("zh", "en")]
+    files = [f"docs/{language}/{name}" for language in LANGUAGES]
     return any(
         meta(house.read(file)).get("translation") == "needed"
         for file in files
@@ -32,28 +32,31 @@ def waits(house: House, name: str) -> bool:
 
 
 def twin(file: str) -> str:
-    """Name the same page in the other language."""
-    if file.startswith("docs/zh/"):
-        return file.replace("docs/zh/", "docs/en/", 1)
-    return file.replace("docs/en/", "docs/zh/", 1)
+    """Name the same page in another language."""
+    docs, language, name = file.split("/", 2)
+    return f"{docs}/{others(language)[0]}/{name}"
 
 
 def stand_ins(root: Path, language: str) -> list[Path]:
-    """Name the pages that exist in the other language only."""
-    own, other = root / "docs" / language, root / "docs" / OTHER[language]
-    return sorted(p for p in other.glob("*.md") if not (own / p.name).exists())
+    """Name the pages that exist in another language only."""
+    found = {path.name for path in (root / "docs" / language).glob("*.md")}
+    pages = {}
+    for other in others(language):
+        for path in (root / "docs" / other).glob("*.md"):
+            if path.name not in found:
+                pages.setdefault(path.name, path)
+    return sorted(pages.values())
 
 
 def banner(root: Path, page, language: str) -> str | None:
     """Name the note above a page that is not translated, or fell behind its twin."""
-    own, other = root / "docs" / language, root / "docs" / OTHER[language]
     name = page.file.src_uri
-    if (other / name).is_file() and not (own / name).is_file():
+    files = (root / "docs" / other / name for other in others(language))
+    twins = [file for file in files if file.is_file()]
+    if twins and not (root / "docs" / language / name).is_file():
         return "untranslated"
     if page.meta.get("translation") == "needed":
-        return "ahead" if (other / name).is_file() else "alone"
-    if (other / name).is_file() and "translation" in meta(
-        (other / name).read_text("utf-8")
-    ):
+        return "ahead" if twins else "alone"
+    if any("translation" in meta(file.read_text("utf-8")) for file in twins):
         return "behind"
     return None

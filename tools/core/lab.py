@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tools.core.blocks import MARKER, cells
+from tools.core.languages import LANGUAGES
 
 ROOT = Path(__file__).parents[2]
 STYLE = ROOT / "tools" / "labs" / "matplotlibrc"
@@ -75,14 +76,16 @@ class Lab:
 
     def prose(self, language: str) -> set[int]:
         """Give the places of the prose to show: in this language, or without a twin."""
-        told = [part.language for part in self.parts] + [None]
-        return {
-            n
-            for n, own in enumerate(told)
-            if own == language
-            or (own == "zh" and told[n + 1] != "en")
-            or (own == "en" and told[n - 1] != "zh")
-        }
+        order, groups, before = [*LANGUAGES], [], len(LANGUAGES)
+        for n, part in enumerate(self.parts):
+            place = len(order)  # of code, after which something new is said
+            if part.language in LANGUAGES:
+                place = order.index(part.language)
+                if place <= before:
+                    groups.append({})
+                groups[-1][part.language] = n
+            before = place
+        return {group.get(language, min(group.values())) for group in groups}
 
     @property
     def code(self) -> list[Part]:

@@ -5,21 +5,9 @@ import re
 from pathlib import Path
 
 from tools.core.blocks import fenced
+from tools.core.languages import DEFAULT, LANGUAGES
 
-VERDICTS = {
-    "zh": {
-        "holds": "成立",
-        "conditional": "有条件成立",
-        "fails": "不成立",
-        "unmeasured": "此处未测",
-    },
-    "en": {
-        "holds": "holds",
-        "conditional": "holds with a condition",
-        "fails": "does not hold",
-        "unmeasured": "not measured here",
-    },
-}
+VERDICTS = {code: language.verdicts for code, language in LANGUAGES.items()}
 
 # {{ lab.<stem>.<key> }}, with `:<format spec>` or ` == <verdict>` after the key.
 MACRO = re.compile(
@@ -53,7 +41,7 @@ def evaluate(match: re.Match[str], records: Path, language: str) -> str:
     value = results[key]
     if verdict is not None:
         if verdict not in VERDICTS[language]:
-            raise ValueError(f"{match[0]}: a verdict is {', '.join(VERDICTS['en'])}")
+            raise ValueError(f"{match[0]}: a verdict is {', '.join(VERDICTS[DEFAULT])}")
         if value != verdict:
             raise ValueError(f"{match[0]}: the lab now says {value!r}")
         return VERDICTS[language][verdict]

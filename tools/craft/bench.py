@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 
 from tools.core.lab import ROOT, stems
+from tools.core.languages import LANGUAGES
 from tools.labs import records
 
-ROOMS = "build/labs docs overrides snippets tools mkdocs.yml mkdocs.en.yml".split()
+ROOMS = ["build/labs", "docs", "overrides", "snippets", "tools"]
+ROOMS += [language.config for language in LANGUAGES.values()]
 
 
 def copy(folder: Path) -> Path:
@@ -37,17 +39,17 @@ def multiply(book: Path, times: int) -> int:
         if page == "index":
             continue
         names = [f"{page}_{n}" for n in range(1, times)]
-        for path in (book / f"docs/{language}" for language in ("zh", "en")):
+        for path in (book / f"docs/{language}" for language in LANGUAGES):
             for name in names:
                 shutil.copy(path / f"{page}.md", path / f"{name}.md")
         lines = "".join(f"\\g<1>- {name}.md\n" for name in names)
         nav = re.sub(rf"^( *)- {page}\.md\n", rf"\g<0>{lines}", nav, flags=re.M)
     config.write_text(nav, "utf-8")
-    return len(list(book.glob("docs/??/*.md")))
+    return sum(len([*book.glob(f"docs/{code}/*.md")]) for code in LANGUAGES)
 
 
 def seconds(book: Path) -> float:
-    """Time one build of both languages."""
+    """Time one build of all languages."""
     command = [
         sys.executable,
         "-m",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tools.check.accepted import accept
 from tools.core.house import House
+from tools.core.languages import LANGUAGES
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = Path(__file__).parent / "template"
@@ -15,8 +16,7 @@ FILES = {
     "snippet.py": "snippets/{}.py",
     "test.py": "tests/test_{}.py",
     "lab.py": "docs/lab/{}.py",
-    "zh.md": "docs/zh/{}.md",
-    "en.md": "docs/en/{}.md",
+    **{f"{code}.md": f"docs/{code}/{{}}.md" for code in LANGUAGES},
 }
 NEXT = """\
 These five run as they stand. Next:

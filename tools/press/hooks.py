@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds: pages of labs, the English site, the fonts."""
+"""What MkDocs calls while it builds: pages of labs, other languages, the fonts."""
 
 import re
 import tempfile
@@ -14,12 +14,12 @@ from mkdocs.utils import get_relative_url
 
 from tools.core import front_matter
 from tools.core.lab import ROOT, Lab, stems, without_markers
+from tools.core.languages import DEFAULT, LANGUAGES, TRANSLATIONS, Language
 from tools.labs import records
 from tools.press import lab_page, math_font, notebooks, search_script, serving
 
 FILE_NAME = re.compile(r'<span class="filename">((lab/)?(\w+)\.py)</span>')
 RECORDS = ROOT / "build" / "labs"
-LANGUAGES = {"zh": "中文", "en": "English"}
 contents = {}  # (language, path) of a lab page -> its table of contents
 
 
@@ -113,17 +113,16 @@ def file_name(found: re.Match, url: str) -> str:
 
 def on_page_context(context, page, config, nav):
     """Give the templates what they show of the other language and of the lab."""
-    url, roots = page.url, {"zh": "", "en": "en/"}
-    own = roots[config.theme["language"]]
+    url, own = page.url, LANGUAGES[config.theme["language"]].address
     top = config.site_url.removesuffix(own)
     config.extra["alternate"] = [
         {
-            "lang": language,
-            "name": name,
-            "link": top + roots[language] + url,  # a full address, for search engines
-            "href": get_relative_url(roots[language] + url, own + url),
+            "lang": code,
+            "name": language.name,
+            "link": top + language.address + url,  # in full, for search engines
+            "href": get_relative_url(language.address + url, own + url),
         }
-        for language, name in LANGUAGES.items()
+        for code, language in LANGUAGES.items()
     ]
     context["waits"] = front_matter.banner(ROOT, page, config.theme["language"])
     stem = Path(page.file.src_uri).stem
@@ -146,29 +145,30 @@ def on_page_context(context, page, config, nav):
 
 
 def on_post_build(config):
-    """After Chinese build English inside of it, then the search and font of both."""
+    """After Chinese build the others inside of it, then the search and font of all."""
     language, site = config.theme["language"], Path(config.site_dir)
     if not serving.serving:
         serving.folders.pop(language).cleanup()
-    if language == "zh" and not serving.nothing("en"):
-        build_english(config, site)
-    if language == "zh":
+    if language == DEFAULT:
+        for other in TRANSLATIONS:
+            if not serving.nothing(other):
+                build_translation(LANGUAGES[other], config, site)
         search_script.write(site)
-    if language == "zh" and not serving.only_pages("zh"):
+    if language == DEFAULT and not serving.only_pages(language):
         math_font.write(site)
     serving.end(site, language)
 
 
-def build_english(config, site: Path) -> None:
-    """Build the English site with its own configuration."""
-    english = load_config(
-        str(ROOT / "mkdocs.en.yml"),
-        site_dir=str(site / "en"),
-        site_url=f"{config.site_url}en/",
+def build_translation(language: Language, config, site: Path) -> None:
+    """Build the site of another language with its own configuration."""
+    translated = load_config(
+        str(ROOT / language.config),
+        site_dir=str(site / language.address),
+        site_url=config.site_url + language.address,
         strict=config.strict,
     )
-    english.plugins.run_event("startup", command="build", dirty=False)
-    build(english, dirty=serving.serving)
+    translated.plugins.run_event("startup", command="build", dirty=False)
+    build(translated, dirty=serving.serving)
 
 
 def on_serve(server, config, builder):

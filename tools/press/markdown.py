@@ -11,6 +11,7 @@ from markdown.treeprocessors import Treeprocessor
 
 from tools.core.bibliography import Bibliography
 from tools.core.blocks import INCLUDE, fences
+from tools.core.languages import DEFAULT
 from tools.core.mathml import mathml
 from tools.core.values import fill
 from tools.press.partial import Partial
@@ -89,7 +90,7 @@ class Book(Extension):
         self.config = {
             "records": ["build/labs", "folder of the labs' records"],
             "labs": ["", "names of those that were run, if not all were"],
-            "language": ["zh", "language that verdicts are printed in"],
+            "language": [DEFAULT, "language that verdicts are printed in"],
         }
         super().__init__(**kwargs)
 

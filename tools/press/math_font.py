@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fontTools import subset
 
+from tools.core.languages import roots
+
 FORMULA = re.compile(r"<math\b.*?</math>", re.DOTALL)
 TAG = re.compile(r"<[^>]*>")
 ALWAYS = "+-−=()[]{}|√⏞⏟,.0123456789"
@@ -42,7 +44,7 @@ def italic(letter: str) -> str:
 
 
 def write(site: Path) -> None:
-    """Put the font, and its licence beside it, into both languages' assets."""
+    """Put the font, and its licence beside it, into each language's assets."""
     files = distribution("ziamath").files or []
     source = next(f for f in files if f.name == "STIXTwoMath-Regular.ttf").locate()
     # Keep all names of the font: its copyright and its licence are among them.
@@ -52,7 +54,7 @@ def write(site: Path) -> None:
     worker = subset.Subsetter(options)
     worker.populate(text="".join(sorted(characters(site))))
     worker.subset(font)
-    for root in (site, site / "en"):
+    for root in roots(site):
         folder = root / "assets" / "fonts"
         folder.mkdir(parents=True, exist_ok=True)
         subset.save_font(font, str(folder / "math.woff2"), options)

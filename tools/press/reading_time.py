@@ -10,11 +10,10 @@ from pathlib import Path
 from markdown.preprocessors import Preprocessor
 
 from tools.core.blocks import fences
+from tools.core.languages import LANGUAGES
 from tools.core.prose import Prose
 from tools.core.values import MINUTES
 
-RATE = {"zh": 300, "en": 180}  # characters of Chinese, words of English, a minute
-WORDS = {"zh": r"[㐀-鿿]|[A-Za-z]+", "en": r"[A-Za-z]+"}
 PAUSE = 0.5  # minutes for a formula, a figure, a block of code
 UNCOUNTED = {"exercises", "references"}
 
@@ -28,7 +27,7 @@ def minutes(text: str, language: str, section: str | None = None) -> int:
         where = tops.get(line, where)
         inside.append(where == section if section else where not in UNCOUNTED)
     words = sum(
-        len(re.findall(WORDS[language], line))
+        len(re.findall(LANGUAGES[language].word, line))
         for line, counts in zip(page.text.split("\n"), inside)
         if counts
     )
@@ -36,7 +35,7 @@ def minutes(text: str, language: str, section: str | None = None) -> int:
     stops += [line for line, path in page.includes if path.endswith(".svg")]
     stops += [fence.start for fence in fences(page.lines)]
     stays = sum(inside[line - 1] for line in stops)
-    return max(1, round(words / RATE[language] + PAUSE * stays))
+    return max(1, round(words / LANGUAGES[language].pace + PAUSE * stays))
 
 
 class Minutes(Preprocessor):

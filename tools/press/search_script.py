@@ -6,6 +6,8 @@ with every page: most of its bytes, and seconds of work for a phone, before anyo
 
 from pathlib import Path
 
+from tools.core.languages import roots
+
 # What Material's script says, and what it shall say instead; each is there once.
 EDITS = {
     'location.protocol!=="file:"': "!1/*the search waits*/",
@@ -14,8 +16,8 @@ EDITS = {
 
 
 def write(site: Path) -> None:
-    """Edit the script of both languages; refuse one that is not as expected."""
-    for root in (site, site / "en"):
+    """Edit the script of each language; refuse one that is not as expected."""
+    for root in roots(site):
         (bundle,) = root.glob("assets/javascripts/bundle.*.min.js")
         text = bundle.read_text("utf-8")
         for old, new in EDITS.items():
