@@ -33,10 +33,11 @@ BLOCK = re.compile(
 )
 ALONE = re.compile(r"\s*(#{1,6} |\||<|!!!|\?\?\?|===|-+8<)|.*(\\|  |>)$")
 VERDICT_WORD = re.compile(f"{WORD}{WORD}+")
+# A tag that says lang=zh, or a cell of a table whose attribute list does.
 QUOTED = re.compile(
-    r"<(\w+)[^<>]*\blang=\"?zh\b[^<>]*>.*?</\1>|[^|\n]*\{[^{}\n]*\blang=\"?zh\b[^{}]*\}",
-    re.S,
+    r"<(\w{1,9})[^<>]{0,99}\blang=\"?zh\b[^<>]{0,99}>.{0,999}?</\1>", re.S
 )
+QUOTED_CELL = re.compile(r"\{[^{}\n]{0,99}\blang=\"?zh\b[^{}\n]{0,99}\}")
 
 
 def chinese(prose: Prose, house: House) -> Faults:
@@ -63,7 +64,12 @@ def chinese(prose: Prose, house: House) -> Faults:
     signs = {FORMULA: "$x$", CODE: "`x`", NUMBER: "{{ x }}", WORD: WORD}
     for sign, short in signs.items():
         plain = re.sub(f"{sign}+", lambda _, short=short: short, plain)
-    for found in autocorrect_py.lint_for(plain, "markdown").lines:
+    try:
+        corrections = autocorrect_py.lint_for(plain, "markdown").lines
+    except ValueError:  # its parser gives up on thousands of open brackets
+        yield prose.first, "autocorrect cannot read this: are all brackets closed?"
+        return
+    for found in corrections:
         line = prose.first + found.line - 1
         if line not in blamed:
             yield line, f"write {change(found.new, found.old)}"
@@ -73,10 +79,20 @@ def quoted(prose: Prose, house: House) -> Faults:
     """Chinese on an English page that a screen reader would read as English."""
     if prose.language != "en":
         return
-    text = hide(hide(prose.text, VERDICT_WORD, " "), QUOTED, " ")
-    for line, words in enumerate(text.split("\n"), prose.first):
+    for line, words in enumerate(own(prose), prose.first):
         if chinese := re.search(f"[{HAN}]+", words):
             yield line, f'mark a quotation: <span lang="zh">{chinese[0]}</span>'
+
+
+def own(prose: Prose) -> list[str]:
+    """Give the lines of a page without what it quotes in Chinese."""
+    lines = hide(hide(prose.text, VERDICT_WORD, " "), QUOTED, " ").split("\n")
+    for number, line in enumerate(lines):
+        if "lang=" in line:
+            cells = line.split("|")
+            kept = [" " * len(c) if QUOTED_CELL.search(c) else c for c in cells]
+            lines[number] = "|".join(kept)
+    return lines
 
 
 def change(new: str, old: str) -> str:
@@ -94,4 +110,26 @@ def near(prose: Prose, line: int, match: re.Match[str]) -> str:
     return f"“{words[max(0, start - 8) : end + 8].strip()}”"
 
 
-RULES = (chinese, quoted)
+STRAIGHT = re.compile(rf"[{WIDE}]\"|\"[{WIDE}]")
+ATTRIBUTES = re.compile(r"<[^<>\n]*>|^\s*(?:!!!|\?\?\?\+?|===) .*$", re.M)
+FOREIGN = re.compile("[，。：；！？（）、《》「」]")
+
+
+def quotes(prose: Prose, house: House) -> Faults:
+    """Straight quotes in Chinese, which are set as “ and ”."""
+    if prose.language == "zh":
+        text = hide(prose.text, ATTRIBUTES, " ")
+        for line, words in enumerate(text.split("\n"), prose.first):
+            if sign := STRAIGHT.search(words):
+                yield line, f'half-width " in {near(prose, line, sign)}, write “ and ”'
+
+
+def foreign(prose: Prose, house: House) -> Faults:
+    """Chinese punctuation on an English page."""
+    if prose.language == "en":
+        for line, words in enumerate(own(prose), prose.first):
+            if sign := FOREIGN.search(words):
+                yield line, f"full-width {sign[0]} in English, write that of English"
+
+
+RULES = (chinese, quoted, quotes, foreign)

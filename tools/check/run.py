@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tools.check import accepted, safety
+from tools.check import accepted, files, markdown, safety
 from tools.check import chinese as rules_chinese
 from tools.check import labs as rules_labs
 from tools.check import pages as rules_pages
@@ -29,6 +29,7 @@ RULES = (
     *rules_text.RULES,
     *rules_chinese.RULES,
     *rules_terms.RULES,
+    *markdown.RULES,
     *safety.RULES,
 )
 Faults = Iterator[tuple[str, int, str]]
@@ -37,6 +38,10 @@ Faults = Iterator[tuple[str, int, str]]
 def check(root: Path, records: Path | None = None, ran=None) -> list[Fault]:
     """Find the faults of the sources; of their numbers too once (some) labs ran."""
     house = House(root, records, ran)
+    for fault in files.unreadable(house):
+        house.blame(*fault)
+    if house.faults:  # of what cannot be read nothing else can be said
+        return sorted(set(house.faults))
     for room in (snippets, tests, labs, pages, readme, drawings, markers, rooms):
         for file, line, message in room(house):
             house.blame(file, line, message)
@@ -132,6 +137,7 @@ def markers(house: House) -> Faults:
 
 def rooms(house: House) -> Faults:
     """Check that one stem names everything about one architecture."""
+    yield from names(house)
     nav = house.read("mkdocs.yml") if house.has("mkdocs.yml") else None
     for stem in house.stems:
         snippet = f"snippets/{stem}.py"
@@ -155,6 +161,20 @@ def rooms(house: House) -> Faults:
         wanted = house.records and (house.ran is None or stem in house.ran)
         if wanted and not house.recorded(stem):
             yield file, 1, f"this lab has no record: nox -s labs -- {stem}"
+
+
+def names(house: House) -> Faults:
+    """Check that MkDocs finds each page, and once."""
+    for file in house.files("docs/??/**/*"):
+        if file.lower().endswith((".md", ".markdown")) and not file.endswith(".md"):
+            yield file, 1, f"a page is named {Path(file).stem.lower()}.md"
+    if house.has("mkdocs.yml"):
+        seen = set()
+        for number, line in enumerate(house.read("mkdocs.yml").split("\n"), 1):
+            page = re.search(r"^\s*- .*?([\w/-]+\.md)\s*$", line)
+            if page and page[1] in seen:
+                yield "mkdocs.yml", number, f"nav names {page[1]} twice, keep one"
+            seen.add(page and page[1])
 
 
 def main() -> int:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from html import unescape
 from xml.etree import ElementTree
 
-from tools.core.blocks import fenced
 from tools.core.house import House
 from tools.core.prose import Prose
 
@@ -27,8 +26,10 @@ HTML = {
 }
 TAG = re.compile(r"</?([A-Za-z][\w-]*)([^<>]*)>")
 ATTRIBUTE = re.compile(r"([^\s=\"'/]+)(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"']+))?")
-HANDLER = re.compile(r"\bon[a-z]{3,}\s*=\s*[\"']", re.I)
-SCHEME = re.compile(r"[\s\x00-\x1f]*([a-z][\w+.-]*):", re.I)
+BRACES = re.compile(
+    r"\{:?(?: *(?:[#.][\w-]+|lang=\"?[a-z]+\"?|style=\"width:\d+%\"))+ *\}"
+)
+SCHEME = re.compile(r"([a-z][\w+.-]*):", re.I)
 SCHEMES = {"http", "https", "mailto"}
 
 SVG = set("svg g defs marker style path polyline circle rect text tspan use".split())
@@ -44,11 +45,15 @@ LARGEST = 60_000  # bytes of a drawing
 
 
 def markup(prose: Prose, house: House) -> Faults:
-    """HTML that a page may not hold: elements, attributes, handlers."""
+    """HTML that a page may not hold: elements, attributes, comments."""
+    line, place = prose.first, 0
     for match in re.finditer(r"<[/!?A-Za-z]", prose.text):
-        line = prose.at(prose.text, match)
+        line += prose.text.count("\n", place, match.start())
+        place = match.start()
         tag = TAG.match(prose.text, match.start())
-        if tag is None:
+        if match[0] in ("<!", "<?"):
+            yield line, "a page holds no comment and no declaration, take it out"
+        elif tag is None:
             yield line, "a tag is not closed; write &lt; for the sign itself"
         elif tag[1].lower() not in HTML:
             yield line, f"<{tag[1]}> may not stand on a page, these may: {known()}"
@@ -56,11 +61,9 @@ def markup(prose: Prose, house: House) -> Faults:
             for name in ATTRIBUTE.findall(tag[2]):
                 if name.lower() not in HTML[tag[1].lower()]:
                     yield line, f"<{tag[1]}> may not have {name}, take it out"
-    for number, (line, code) in enumerate(
-        zip(prose.lines, fenced(prose.lines)), prose.first
-    ):
-        if not code and HANDLER.search(line):
-            yield number, "a page runs no script, take the on…= out"
+    for line, braces in prose.braces:
+        if not BRACES.fullmatch(braces):
+            yield line, f"{braces}: braces hold {{#id}}, {{.class}} or {{lang=zh}} only"
 
 
 def known() -> str:
@@ -70,7 +73,9 @@ def known() -> str:
 def addresses(prose: Prose, house: House) -> Faults:
     """Links that are no address: javascript:, data: and the like."""
     for line, target in prose.links:
-        scheme = SCHEME.match(unescape(target.strip("<>")))
+        # A browser reads java&Tab;script: as it would read javascript:
+        plain = re.sub(r"[\s\x00-\x1f]", "", unescape(target.strip("<>")))
+        scheme = SCHEME.match(plain)
         if scheme and scheme[1].lower() not in SCHEMES:
             allowed = ", ".join(sorted(SCHEMES))
             yield line, f"a link may begin with {allowed}, not {scheme[1]}:"

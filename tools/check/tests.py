@@ -8,7 +8,10 @@ from tools.check.text import Faults
 from tools.core.house import House
 
 SKIPS = {"skip", "skipif", "skipTest", "skipUnless", "xfail", "importorskip"}
-REASONS = {"there is no accelerator here", "git is not installed"}  # of a skip that may stay
+REASONS = {
+    "there is no accelerator here",
+    "git is not installed",
+}  # of a skip that may stay
 OWNERS = {"pytest", "pytest.mark", "unittest", "self"}
 PROVES = "a skipped test proves nothing: make it pass or take it out"
 SAYS = ast.Assert | ast.With | ast.Raise  # or a call whose result nobody takes

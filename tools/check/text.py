@@ -16,7 +16,7 @@ Faults = Iterator[tuple[int, str]]
 
 DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+")
 LINK_TEXT = re.compile(rf"\[[^\[\]\n]*(?={LINK})")
-BRACES = re.compile(r"\{\{.*?\}\}")
+BRACES = re.compile(r"\{\{[^{}\n]*\}\}")
 ATTRIBUTE_FORMULA = re.compile(rf"<[a-z][^<>]*\"[^\"<>]*{FORMULA}")
 
 
@@ -89,6 +89,9 @@ def includes(prose: Prose, house: House) -> Faults:
     """Includes of what is not there."""
     for line, path in prose.includes:
         name, _, part = path.partition(":")
+        if ".." in name or not re.search(r"\.(py|svg)$", name):
+            yield line, f"{name}: snippets, labs and drawings are included, no others"
+            continue
         found = [f for f in (f"snippets/{name}", f"docs/{name}") if house.has(f)]
         figure = re.fullmatch(r"(\w+)/([^/]+\.svg)", name)
         if found and part:

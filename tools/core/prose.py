@@ -11,7 +11,6 @@ FORMULA, NUMBER, CODE, LINK = "\ue000\ue001\ue002\ue003"
 WORD = "词"  # stands for a verdict, which prints as a word of the page
 
 VERDICT = re.compile(r"\{\{[^{}\n]*==[^{}\n]*\}\}")
-COMMENTS = re.compile(r"<!--.*?-->", re.S)
 SPANS = re.compile(r"(?<![\\`])(`+)(?!`)((?!\n\s*\n).)+?(?<!`)\1(?!`)", re.S)
 FORMULAS = re.compile(
     r"(?<!\\)(?:\$\$(?P<display>(?:(?!\n\s*\n)[^$])+?)\$\$"
@@ -30,6 +29,8 @@ URLS = re.compile(
 )
 # Attribute lists, HTML entities and the `!` of an image are no punctuation.
 SIGNS = re.compile(r"\{:?\s*[#.][^{}\n]*\}|\{:[^{}\n]*\}|&#?\w+;|!(?=\[)")
+# `\begin{x}` has braces too, and needs no list.
+BRACES = re.compile(r"(?<![{A-Za-z0-9\\])\{[^{}\n]*\}(?!\})")
 HEADING = re.compile(r"^(#{1,6})\s+(.*)$")
 IDENTIFIER = re.compile(r"\{[^{}]*#([\w-]+)[^{}]*\}\s*$")
 
@@ -57,12 +58,13 @@ class Prose:
     links: list[tuple[int, str]] = field(default_factory=list)
     includes: list[tuple[int, str]] = field(default_factory=list)
     headings: list[Heading] = field(default_factory=list)
+    braces: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Take the lines apart, in the order in which Python-Markdown does."""
         lines = zip(self.lines, fenced(self.lines))
         text = "\n".join("" if code else line for line, code in lines)
-        raw = text = hide(text, COMMENTS, " ")
+        raw = text
         self.macros = [(self.at(text, m), m) for m in MACRO.finditer(raw)]
         text = hide(text, SPANS, CODE)
         for match in FORMULAS.finditer(text):
@@ -76,6 +78,7 @@ class Prose:
             for match in pattern.finditer(text):
                 self.links.append((self.at(text, match), match[match.lastgroup]))
             text = hide(text, pattern, sign)
+        self.braces = [(self.at(text, m), m[0]) for m in BRACES.finditer(text)]
         self.text = hide(text, SIGNS, LINK)
         for number, line in enumerate(self.lines, self.first):
             if include := INCLUDE.match(line):
