@@ -100,7 +100,7 @@ def raw(name: str, text: str) -> NotebookNode:
 def inlined(part: Part, stem: str) -> str:
     """Show the lab's own snippet, folded; of another one, link the page."""
     name = f"<code>snippets/{part.snippet}.py</code>"
-    if part.snippet != stem:
+    if part.snippet != stem and not part.snippet.startswith("_"):
         return f'<p><a href="../../{part.snippet}/#code">{name}</a></p>'
     code = f'<div class="highlight"><pre><code>{escape(part.text)}\n</code></pre></div>'
     return f'<details class="lab-snippet"><summary>{name}</summary>{code}</details>'
