@@ -48,7 +48,7 @@ def seconds(work, device: str = "cpu", times: int = 5) -> float:
 
 
 def gradients(outputs, inputs) -> tuple[torch.Tensor, ...]:
-    """Gradients of a sum of all outputs in which no two numbers weigh the same."""
+    """Differentiate a sum of all outputs in which no two weigh the same."""
     outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
     total = 0
     for out in outputs:
