@@ -12,9 +12,13 @@ import math
 import os
 
 import matplotlib.pyplot as plt
+
+# --8<-- [start:imports]
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
+
+# --8<-- [end:imports]
 
 DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
@@ -82,19 +86,22 @@ print(chain)
 #
 # Scikit-learn brings 1797 handwritten digits along, each of $8 \times 8$ shades of grey, flattened to 64 numbers. Each seed has a random split of its own into 1437 images to train on and 360 to test on.
 
+
 # %%
-digits = load_digits()
-IMAGES = torch.tensor(digits.data / 16, dtype=torch.float32, device=DEVICE)
-LABELS = torch.tensor(digits.target, device=DEVICE)
-TRAIN, BATCH, EPOCHS = 1437, 64, 20
-
-
+# --8<-- [start:data]
 def split(seed):
-    """Images and labels to train on, and others to test on."""
+    """Draw images and labels to train on, (1437, 64) and (1437,), and to test on."""
+    digits = load_digits()
+    images = torch.tensor(digits.data / 16, dtype=torch.float32)  # grey from 0 to 1
+    labels = torch.tensor(digits.target)
     generator = torch.Generator().manual_seed(1000 + seed)
-    order = torch.randperm(len(IMAGES), generator=generator).to(DEVICE)
-    train, test = order[:TRAIN], order[TRAIN:]
-    return IMAGES[train], LABELS[train], IMAGES[test], LABELS[test]
+    order = torch.randperm(len(images), generator=generator)
+    train, test = order[:1437], order[1437:]
+    return images[train], labels[train], images[test], labels[test]
+    # --8<-- [end:data]
+
+
+DATA = [[a.to(DEVICE) for a in split(seed)] for seed in SEEDS]
 
 
 # %% [markdown] lang="zh"
@@ -105,14 +112,14 @@ def split(seed):
 
 # %%
 # --8<-- [start:loop]
-def train(x, y, seed, rate=1e-2, clear=True, epochs=EPOCHS):
+def train(x, y, seed, rate=1e-2, clear=True, epochs=20):
     """Train one linear layer on images x, (N, 64), and their labels y, (N,)."""
     torch.manual_seed(seed)  # the same seed, the same run
     model = nn.Linear(64, 10).to(x.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     losses = []
     for _ in range(epochs):  # an epoch reads all the data once
-        for batch in torch.randperm(len(x)).split(BATCH):  # 64 images at a time
+        for batch in torch.randperm(len(x)).split(64):  # a batch: 64 images
             scores = model(x[batch])  # (B, 10)
             loss = nn.functional.cross_entropy(scores, y[batch])
             if clear:
@@ -132,15 +139,14 @@ def accuracy(model, x, y):
 
 # %%
 losses, tested, trained = [], [], []
-for seed in SEEDS:
-    x_train, y_train, x_test, y_test = split(seed)
+for seed, (x_train, y_train, x_test, y_test) in zip(SEEDS, DATA):
     model, found = train(x_train, y_train, seed)
     losses.append(found)
     trained.append(accuracy(model, x_train, y_train))
     tested.append(accuracy(model, x_test, y_test))
     print(f"seed {seed}: train {trained[-1]:.3f}, test {tested[-1]:.3f}")
 first = [found[0] for found in losses]
-updates = len(losses[0]) // EPOCHS
+updates = len(losses[0]) // 20  # of an epoch
 usual = [mean(found[-updates:]) for found in losses]  # loss of the last epoch
 assert min(tested) > 0.93, "a linear layer reads the digits"
 assert max(abs(loss - math.log(10)) for loss in first) < 0.5, "it starts by guessing"
@@ -150,19 +156,19 @@ assert max(abs(loss - math.log(10)) for loss in first) < 0.5, "it starts by gues
 # %% [markdown] lang="en"
 # ## Exercises 2 and 3: a rate a thousand times larger, and `zero_grad` forgotten
 
+
 # %%
-# --8<-- [start:exercise-2]
 def variant(**change):
     """Loss of the last epoch and test accuracy, seed by seed."""
     ends, right = [], []
-    for seed in SEEDS:
-        x_train, y_train, x_test, y_test = split(seed)
+    for seed, (x_train, y_train, x_test, y_test) in zip(SEEDS, DATA):
         model, found = train(x_train, y_train, seed, **change)
         ends.append(mean(found[-updates:]))
         right.append(accuracy(model, x_test, y_test))
     return ends, right
 
 
+# --8<-- [start:exercise-2]
 large, large_right = variant(rate=10.0)
 assert min(large) > 5 * max(usual), "the loss is much larger at every seed"
 assert min(large_right) > 0.9, "and yet most answers are right"
@@ -195,8 +201,7 @@ results = {
     "softmax_loss": softmax_loss,
     "chain_loss": chain["loss"],
     "parameters": sum(p.numel() for p in model.parameters()),
-    "updates": updates,
-    "updates_all": updates * EPOCHS,
+    "updates_all": len(losses[0]),
     "loss_first": mean(first),
     "loss_low": span(usual)[0],
     "loss_high": span(usual)[1],
