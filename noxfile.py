@@ -93,6 +93,12 @@ def labs(session):
 
 
 @use_book
+def again(session):
+    """Run labs twice: what differs, times apart, is random or depends on the hour."""
+    python(session, "-m", "tools.labs.again", *session.posargs)
+
+
+@use_book
 def browser(session):
     """Look for the browser that tests of the site drive, or install one."""
     python(session, "tests/find_browser.py")

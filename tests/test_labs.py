@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.core.lab import Lab
+from tools.labs.again import differences
 from tools.labs.records import check_results
 from tools.labs.run import run
 
@@ -83,3 +85,22 @@ def test_labs_end_when_they_are_told_to_once(tmp_path, sent, code):
     _, errors = labs.communicate(timeout=30)
     assert labs.returncode == code and "Traceback" not in errors, errors
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize(
+    "now, said",
+    [
+        ({"a": 1.0, "fast": 9.0, "b": [1, 2.0]}, []),
+        ({"a": 1.0 + 1e-12, "fast": 1.0, "b": [1, 2.0]}, []),
+        ({"a": 1.001, "fast": 1.0, "b": [1, 2.0]}, ["a was 1.0, now 1.001"]),
+        ({"a": 1.0, "fast": 1.0, "b": [1]}, ["b was [1, 2.0], now [1]"]),
+        ({"fast": 1.0, "b": [1, 2.0]}, ["a was 1.0, now None"]),
+        ({"a": 1.0, "b": [1, 2.0], "c": "holds"}, ["c was None, now holds"]),
+    ],
+)
+def test_a_second_run_may_differ_in_times_alone(now, said, tmp_path):
+    (tmp_path / "docs/lab").mkdir(parents=True)
+    text = 'TIMES = ("fast",)\nresults = {}\n'
+    (tmp_path / "docs/lab/one.py").write_text(text, "utf-8")
+    before = {"a": 1.0, "fast": 1.0, "b": [1, 2.0]}
+    assert differences(Lab("one", tmp_path), before, now) == said

@@ -35,7 +35,7 @@ def workflow(request):
 def test_sessions_exist():
     commands = [step.get("run", "") for path in WORKFLOWS for step in steps(path)]
     named = set(re.findall(r"\bnox -s ([\w-]+)", "\n".join(commands)))
-    assert {"lint", "docs", "tests", "gpu", "minimums", "newest"} <= named
+    assert {"lint", "docs", "tests", "gpu", "minimums", "newest", "again"} <= named
     assert named <= sessions()
 
 
