@@ -68,5 +68,29 @@ def test_the_most_frequent_verdict_is_the_one_that_is_said_to_be(language):
     assert most > next_most
 
 
+def plain(text):
+    """What is left of words when spacing, punctuation and quoting are taken off."""
+    return re.sub(r"[\s,.，。、（）()`]", "", text)
+
+
+def test_the_words_of_the_note_stand_in_every_row(language):
+    note = (PAGES / "zh/note.md").read_text("utf-8").split("```")[1]
+    assert note in (PAGES / "en/note.md").read_text("utf-8")
+    found = [row for row in read(language).split("\n") if row.startswith("| **")]
+    assert len(found) == len(rows(language))
+    for row in found:
+        quoted = re.search(r'<br>(?:<q lang="zh">(.+?)</q>|`([^`]+)`)<br>\*\*', row)
+        assert quoted, row[:60]
+        assert plain(quoted[1] or quoted[2]) in plain(note), row[:60]
+
+
+def test_the_rows_that_fail_come_first(language):
+    fails = [
+        f"{n}{letter}" for n, letter, verdict in rows(language) if verdict == "fails"
+    ]
+    count = re.search(r"^## .*\{#count\}\n(.*?)^## ", read(language), re.M | re.S)[1]
+    assert re.findall(r"^- \[[^\]]*\]\(#s(\w+)\)", count, re.M) == fails
+
+
 def test_both_languages_judge_alike():
     assert rows("zh") == rows("en")
