@@ -336,3 +336,24 @@ def check_autocast(cls, device):
     with torch.autocast(device, dtype=torch.bfloat16):
         out = model(x)[0]
     assert_close_scaled(out.float(), model(x)[0].detach(), 0.05)
+
+
+def check_adding(adding):
+    """Two numbers are marked, every place equally often; the answer is their sum."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"batch_size": 20_000, "steps": 5, "B": 20_000, "T": 5}
+    x, y = check_shapes(adding, generator=generator, **sizes)
+    values, marks = x.unbind(2)
+    if not (values.min() >= 0 and values.max() < 1):
+        raise AssertionError("numbers are to be in [0, 1)")
+    if set(marks.unique().tolist()) != {0.0, 1.0} or not (marks.sum(1) == 2).all():
+        raise AssertionError("two places are to be marked")
+    if not torch.allclose(y, (values * marks).sum(1)):
+        raise AssertionError("the answer is to be the sum of the marked")
+    if not (marks.mean(0) - 2 / 5).abs().max() < 0.02:
+        raise AssertionError("one place is marked more often than another")
+    if not abs(((y - 1) ** 2).mean().item() - 1 / 6) < 0.005:
+        raise AssertionError("always answering 1 is to cost 1/6")
+    check_sizes(partial(adding, steps=2, generator=generator), batch_size=2)
+    rule = "steps must be >= 2, two are marked, got 1"
+    refuses(rule, adding, 2, 1, generator)

@@ -1,7 +1,6 @@
 """CausalConv1d against nn.Conv1d on input padded on the left, and the wall."""
 
 import re
-from functools import partial
 
 import pytest
 import torch
@@ -16,10 +15,9 @@ from snippets.conv1d import (
 )
 from tests.helpers import (
     assert_close_scaled,
+    check_adding,
     check_shapes,
-    check_sizes,
     check_strict,
-    refuses,
 )
 
 SURVIVORS = {
@@ -72,14 +70,7 @@ def test_shapes_are_those_of_the_docstrings(device):
 
 
 def test_adding_marks_two_and_answers_their_sum():
-    generator = torch.Generator().manual_seed(0)
-    sizes = {"batch_size": 20_000, "steps": 5, "B": 20_000, "T": 5}
-    x, y = check_shapes(adding, generator=generator, **sizes)
-    values, marks = x.unbind(2)
-    assert values.min() >= 0 and values.max() < 1
-    assert torch.equal(marks.sum(1), torch.full((20_000,), 2.0))
-    assert torch.allclose(y, (values * marks).sum(1))
-    assert (marks.mean(0) - 2 / 5).abs().max() < 0.02
+    check_adding(adding)
 
 
 @pytest.mark.parametrize(
@@ -321,9 +312,3 @@ def test_main_learns(device):
     losses = main(device=device)
     assert sum(losses[:20]) / 20 > 0.1
     assert sum(losses[-20:]) / 20 < 0.01
-
-
-def test_adding_needs_two_numbers():
-    check_sizes(partial(adding, steps=2, generator=torch.Generator()), batch_size=2)
-    rule = "steps must be >= 2, two are marked, got 1"
-    refuses(rule, adding, 2, 1, torch.Generator())

@@ -1,7 +1,5 @@
 """GRU against nn.GRU, GRUCho2014 against its equations written out, and each other."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
@@ -16,6 +14,7 @@ from snippets.gru import (
 from tests.helpers import (
     SIZES,
     assert_close_scaled,
+    check_adding,
     check_autocast,
     check_batch,
     check_causal,
@@ -27,12 +26,10 @@ from tests.helpers import (
     check_refusals,
     check_reset,
     check_shapes,
-    check_sizes,
     check_start,
     check_strict,
     compare_with_twin,
     draw,
-    refuses,
     run,
     wide,
 )
@@ -62,17 +59,7 @@ def test_shapes_are_those_of_the_docstring(cls, device):
 
 
 def test_adding_marks_two_and_answers_their_sum():
-    generator = torch.Generator().manual_seed(0)
-    sizes = {"batch_size": 20_000, "steps": 5, "B": 20_000, "T": 5}
-    x, y = check_shapes(adding, generator=generator, **sizes)
-    values, marks = x.unbind(2)
-    assert values.min() >= 0 and values.max() < 1
-    assert torch.equal(marks.sum(1), torch.full((20_000,), 2.0))
-    assert set(marks.unique().tolist()) == {0.0, 1.0}
-    assert torch.allclose(y, (values * marks).sum(1))
-    # every place is marked equally often; always answering 1 costs 1/6
-    assert (marks.mean(0) - 2 / 5).abs().max() < 0.02
-    assert abs(((y - 1) ** 2).mean().item() - 1 / 6) < 0.005
+    check_adding(adding)
 
 
 @BOTH
@@ -306,9 +293,3 @@ def test_main_learns(device):
     losses = main(device=device)
     assert sum(losses[:20]) / 20 > 0.1
     assert sum(losses[-20:]) / 20 < 0.01
-
-
-def test_adding_needs_two_numbers():
-    check_sizes(partial(adding, steps=2, generator=torch.Generator()), batch_size=2)
-    rule = "steps must be >= 2, two are marked, got 1"
-    refuses(rule, adding, 2, 1, torch.Generator())

@@ -279,34 +279,28 @@ def test_a_chain_has_a_group_a_node_and_a_balanced_tree_a_group_a_level(device):
 @BINARY
 def test_it_is_the_recursion(cls, dtype, device):
     model, x = wide(cls(3, 5)).to(device, dtype), draw(device, 9, 3, dtype=dtype)
-    x.requires_grad_()
-    wanted = recursion((plain if cls is RecursiveNet else lstm)(model), x, FOREST)
-    wanted = [torch.stack(column) for column in zip(*wanted)]
-    found = states(model, x, FOREST.to(device))
-    inputs = [x, *model.parameters()]
-    pairs = [
-        *zip(found, wanted),
-        *zip(gradients(found, inputs), gradients(wanted, inputs)),
-    ]
-    for ours, theirs in pairs:
-        assert_close_scaled(ours, theirs, REL[dtype])
+    combine = (plain if cls is RecursiveNet else lstm)(model)
+    check_recursion(model, combine, x, FOREST.to(device))
 
 
 @DTYPES
 @pytest.mark.parametrize("children", [WIDE, FOREST], ids=["wide", "binary"])
 def test_child_sum_is_the_recursion(children, dtype, device):
     model = wide(ChildSumTreeLSTM(3, 5)).to(device, dtype)
-    x = draw(device, len(children), 3, dtype=dtype).requires_grad_()
-    wanted = recursion(lstm(model), x, children)
+    x = draw(device, len(children), 3, dtype=dtype)
+    check_recursion(model, lstm(model), x, children.to(device))
+
+
+def check_recursion(model, combine, x, children):
+    """States, cells and all gradients are those of a function that calls itself."""
+    x.requires_grad_()
+    wanted = recursion(combine, x, children)
     wanted = [torch.stack(column) for column in zip(*wanted)]
-    found = model(x, children.to(device))
+    found = states(model, x, children)
     inputs = [x, *model.parameters()]
-    pairs = [
-        *zip(found, wanted),
-        *zip(gradients(found, inputs), gradients(wanted, inputs)),
-    ]
-    for ours, theirs in pairs:
-        assert_close_scaled(ours, theirs, REL[dtype])
+    slopes = zip(gradients(found, inputs), gradients(wanted, inputs))
+    for ours, theirs in [*zip(found, wanted), *slopes]:
+        assert_close_scaled(ours, theirs, REL[x.dtype])
 
 
 # A chain is a recurrent network
