@@ -146,7 +146,7 @@ GRID = torch.linspace(0, 5, 101, dtype=torch.float64)
 
 
 def estimate(seed):
-    """The points; the guesses on the grid; the width learned; the textbook's gap."""
+    """Draw the points; guess on the grid; compare one guess with the textbook's."""
     generator = torch.Generator().manual_seed(seed)
     points = 5 * torch.rand(50, generator=generator, dtype=torch.float64)
     noise = torch.randn(50, generator=generator, dtype=torch.float64)
@@ -160,34 +160,41 @@ def estimate(seed):
     kernel = (-((GRID[:, None] - points) ** 2) / 2).exp()
     textbook = kernel @ values / kernel.sum(1)
     gap = (textbook - guesses["fixed"]).abs().max().item()
-    return points, values, guesses, width, gap
+    return {
+        "points": points,
+        "values": values,
+        "guesses": guesses,
+        "width": width,
+        "gap": gap,
+    }
 
 
+# %%
 estimates = [estimate(seed) for seed in SEEDS]
-widths = [width for *_, width, _ in estimates]
-kernel_gap = max(gap for *_, gap in estimates)
+widths = [found["width"] for found in estimates]
+kernel_gap = max(found["gap"] for found in estimates)
 errors = {
     name: [
-        nn.functional.mse_loss(guesses[name], curve(GRID)).item()
-        for _, _, guesses, _, _ in estimates
+        nn.functional.mse_loss(found["guesses"][name], curve(GRID)).item()
+        for found in estimates
     ]
     for name in ("average", "fixed", "learned")
 }
 
 # %%
-for name, found in errors.items():
-    print(f"{name:8s}", " ".join(f"{error:.3f}" for error in found))
+for name in errors:
+    print(f"{name:8s}", " ".join(f"{error:.3f}" for error in errors[name]))
 print("widths  ", " ".join(f"{width:.2f}" for width in widths))
 assert kernel_gap < 1e-12, "kernel regression was to be dot-product attention"
 assert max(errors["fixed"]) < min(errors["average"])
 assert all(a < b for a, b in zip(errors["learned"], errors["fixed"]))
 
 # %%
-points, noisy, guesses, *_ = estimates[0]
+first = estimates[0]
 fig, ax = plt.subplots()
-ax.plot(points, noisy, "o", ms=3, color="gray", alpha=0.6)
+ax.plot(first["points"], first["values"], "o", ms=3, color="gray", alpha=0.6)
 ax.plot(GRID, curve(GRID), "--", color="black", lw=1)
-for (name, guess), colour in zip(guesses.items(), ("C3", "C1", "C0")):
+for (name, guess), colour in zip(first["guesses"].items(), ("C3", "C1", "C0")):
     label = {"average": "mean", "fixed": "1", "learned": f"{widths[0]:.2f}"}[name]
     ax.plot(GRID[::2], guess[::2], color=colour, label=label)
 ax.set_xlabel("q, k")
@@ -409,10 +416,10 @@ assert spans["one"]["lie_looks"][0] > 0.9 and spans["one"]["lie_says"][0] > 0.9
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(5.6, 3.0))
 for ax, name in zip(axes, ("dot", "one")):
-    weights = groups[name][0]["map"]
+    drawn = groups[name][0]["map"]
     for t in range(8):
         for s in range(8):
-            if (weight := weights[t, s].item()) > 0.01:
+            if (weight := drawn[t, s].item()) > 0.01:
                 box = plt.Rectangle((s + 0.54, t + 0.54), 0.92, 0.92)
                 box.set(facecolor="C2", alpha=round(weight, 2), linewidth=0)
                 ax.add_patch(box)
