@@ -24,6 +24,9 @@ DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(3)
 
 # %%
+from snippets._lab import verdict
+
+# %%
 from snippets.attention import attention
 
 # %%
@@ -55,23 +58,32 @@ def three_averages(scores, target, mask):
     }
 
 
-mask = torch.arange(4) < torch.tensor([[4], [2], [0]])
-target = torch.arange(12).view(3, 4) % 10
-uniform = three_averages(torch.zeros(3, 4, 10).double(), target, mask)
-for name, value in uniform.items():
-    print(f"{name:6s} {value.item():.3f}")
+# %%
+ANSWERS = torch.arange(12).view(3, 4) % 10
+LENGTHS_4_2_0 = torch.arange(4) < torch.tensor([[4], [2], [0]])
+uniform_scores = torch.zeros(3, 4, 10).double()
+uniform = three_averages(uniform_scores, ANSWERS, LENGTHS_4_2_0)
+for name, loss in uniform.items():
+    print(f"{name:6s} {loss.item():.3f}")
 assert abs(uniform["valid"] - math.log(10)) < 1e-12
 assert abs(uniform["twice"] - math.log(10) / 4) < 1e-12
 
-generator = torch.Generator().manual_seed(0)
-scores = torch.randn(3, 4, 10, generator=generator).double().requires_grad_()
-losses = three_averages(scores, target, mask)
-right, twice = (
-    torch.autograd.grad(losses[name], scores, retain_graph=True)[0].flatten()
-    for name in ("valid", "twice")
-)
-cosine = nn.functional.cosine_similarity(right, twice, 0).item()
-shrunk = (right.norm() / twice.norm()).item()
+
+# %%
+def compare_gradients():
+    """Cosine of the wrong gradient with the right one, and how far it is shrunk."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(3, 4, 10, generator=generator).double().requires_grad_()
+    losses = three_averages(scores, ANSWERS, LENGTHS_4_2_0)
+    right, twice = (
+        torch.autograd.grad(losses[name], scores, retain_graph=True)[0].flatten()
+        for name in ("valid", "twice")
+    )
+    cosine = nn.functional.cosine_similarity(right, twice, 0).item()
+    return cosine, (right.norm() / twice.norm()).item()
+
+
+cosine, shrunk = compare_gradients()
 print(f"gradients: cosine {cosine:.6f}, the right one {shrunk:.3f} times as long")
 assert abs(cosine - 1) < 1e-12 and abs(shrunk - 4) < 1e-12
 
@@ -115,8 +127,24 @@ assert abs(cosine - 1) < 1e-12 and abs(shrunk - 4) < 1e-12
 
 # %%
 LOW, HIGH, WIDTH, SHORT, LONG, EVERY = 7, 20, 64, 200, 600, 100
+TASKS = {"reverse": False, "sort": True}
 
 
+def draw(batch_size, low, high, generator, ordered):
+    found = batch(batch_size, low, high, generator, ordered)
+    return [tensor.to(DEVICE) for tensor in found]
+
+
+def whole(said, y, counts):
+    return ((said == y) | ~counts).all(1)
+
+
+def after(y):
+    """What the decoder is fed: the token before each, END before the first."""
+    return nn.functional.pad(y, (1, -1), value=END)
+
+
+# %%
 class Once(Decoder):
     """Given the context vector as its first state, and not again."""
 
@@ -146,11 +174,6 @@ class LookingOnce(Looking, Once):
     """Attention takes the place of the vector at every step."""
 
 
-def after(y):
-    """What the decoder is fed: the token before each, END before the first."""
-    return nn.functional.pad(y, (1, -1), value=END)
-
-
 def read(model, x, keep):
     """A decoder that has all it may see of the source, and the context."""
     encoder, decoder = model
@@ -160,15 +183,7 @@ def read(model, x, keep):
     return decoder, context
 
 
-def draw(batch_size, low, high, generator, ordered):
-    found = batch(batch_size, low, high, generator, ordered)
-    return [tensor.to(DEVICE) for tensor in found]
-
-
-def whole(said, y, counts):
-    return ((said == y) | ~counts).all(1)
-
-
+# %%
 @torch.no_grad()
 def accuracy(model, low, high, ordered, seed, batch_size=300):
     """Share of answers that are right throughout, and of tokens."""
@@ -179,6 +194,7 @@ def accuracy(model, low, high, ordered, seed, batch_size=300):
     return right, (said == y)[counts].float().mean().item()
 
 
+# %%
 def train(seed, kind, ordered, steps):
     """Accuracy at every EVERY steps, and the model at the end."""
     torch.manual_seed(seed)
@@ -202,7 +218,7 @@ def train(seed, kind, ordered, steps):
     return curve, average.module
 
 
-TASKS = {"reverse": False, "sort": True}
+# %%
 GROUPS = {"vector": Decoder, "attention": LookingOnce}
 CONTROLS = {"once": Once, "both": Looking}
 runs = {
@@ -214,18 +230,20 @@ controls = {
     name: [train(seed, kind, True, SHORT)[0][SHORT] for seed in SEEDS]
     for name, kind in CONTROLS.items()
 }
-for (task, group), found in runs.items():
-    for curve, _ in found:
-        shares = " ".join(f"{step}: {a:.2f}" for step, a in curve.items())
-        print(f"{task:8s} {group:10s} {shares}")
-for name, found in controls.items():
-    print(f"sort     {name:10s} {SHORT}:", " ".join(f"{a:.2f}" for a in found))
 
 
+# %%
 def at(task, group, step):
+    """Share of whole answers right after so many steps, a list over the seeds."""
     return [curve[step] for curve, _ in runs[task, group]]
 
 
+for task, group in runs:
+    for curve, _ in runs[task, group]:
+        shares = " ".join(f"{step}: {a:.2f}" for step, a in curve.items())
+        print(f"{task:8s} {group:10s} {shares}")
+for name, shares in controls.items():
+    print(f"sort     {name:10s} {SHORT}:", " ".join(f"{a:.2f}" for a in shares))
 assert min(at("reverse", "attention", LONG)) > 0.85
 assert max(at("reverse", "vector", LONG)) < 0.6
 assert min(at("reverse", "attention", SHORT)) > max(at("reverse", "vector", LONG))
@@ -275,23 +293,27 @@ by_length = {
 }
 
 
-def of_length(task, group, n):
-    """Whole answers right and tokens right, a list over the seeds each."""
-    found = [lengths[n] for lengths in by_length[task, group]]
-    return [a for a, _ in found], [a for _, a in found]
+def whole_at(task, group, n):
+    """Share of whole answers right at this length, a list over the seeds."""
+    return [lengths[n][0] for lengths in by_length[task, group]]
 
 
-for key in by_length:
+def tokens_at(task, group, n):
+    """Share of tokens right at this length, a list over the seeds."""
+    return [lengths[n][1] for lengths in by_length[task, group]]
+
+
+# %%
+for task, group in by_length:
     for n in (LOW, HIGH, 2 * HIGH):
-        shares, tokens = of_length(*key, n)
-        print(f"{key[0]:8s} {key[1]:10s} n={n:2d}  whole", end=" ")
-        print(" ".join(f"{a:.2f}" for a in shares), end="  tokens ")
-        print(" ".join(f"{a:.2f}" for a in tokens))
-assert max(of_length("reverse", "vector", HIGH)[0]) < 0.1
-assert min(of_length("reverse", "attention", HIGH)[0]) > 0.5
-for key in by_length:
-    assert max(of_length(*key, 2 * HIGH)[0]) < 0.02, "nobody was to manage twice"
-    assert max(of_length(*key, 2 * HIGH)[1]) < 0.4
+        shares = " ".join(f"{a:.2f}" for a in whole_at(task, group, n))
+        tokens = " ".join(f"{a:.2f}" for a in tokens_at(task, group, n))
+        print(f"{task:8s} {group:10s} n={n:2d}  whole {shares}  tokens {tokens}")
+assert max(whole_at("reverse", "vector", HIGH)) < 0.1
+assert min(whole_at("reverse", "attention", HIGH)) > 0.5
+for task, group in by_length:
+    assert max(whole_at(task, group, 2 * HIGH)) < 0.02, "nobody was to manage twice"
+    assert max(tokens_at(task, group, 2 * HIGH)) < 0.4
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.6), sharey=True)
@@ -348,14 +370,16 @@ gaps = {
     ]
     for task, group in runs
 }
-for (task, group), found in gaps.items():
-    for gap in found:
-        numbers = "  ".join(f"{name} {value:.3f}" for name, value in gap.items())
+
+# %%
+for task, group in gaps:
+    for gap in gaps[task, group]:
+        numbers = "  ".join(f"{name} {share:.3f}" for name, share in gap.items())
         print(f"{task:8s} {group:10s} {numbers}")
 whole_gap = max(
     abs(gap["own_whole"] - gap["gold_whole"])
-    for found in gaps.values()
-    for gap in found
+    for measured in gaps.values()
+    for gap in measured
 )
 assert whole_gap < 0.005, "whole answers do not depend on what is fed"
 for gap in gaps["reverse", "vector"]:
@@ -389,6 +413,7 @@ def summaries(model, seed):
     return (*shares, (encoder(noise, keep)[1] - context).abs().max().item())
 
 
+# %%
 padded = [
     summaries(model, seed) for seed, (_, model) in zip(SEEDS, runs["sort", "vector"])
 ]
@@ -408,26 +433,32 @@ assert all(last_column < good - 0.3 for good, last_column, _ in padded)
 # digits. A width of 1 is greedy search. Measured: the log-probability of the answer
 # found, and the share of answers that are right.
 
+
 # %%
-BEAMS = [1, 2, 4]
-encoder, decoder = runs["reverse", "vector"][0][1]
-x, keep, y, counts = draw(100, LOW, 14, torch.Generator().manual_seed(4000), False)
-with torch.no_grad():
+@torch.no_grad()
+def search(width):
+    """The log-probability of each answer found, and whether it is right."""
+    encoder, decoder = runs["reverse", "vector"][0][1]
+    generator = torch.Generator().manual_seed(4000)
+    x, keep, y, counts = draw(100, LOW, 14, generator, False)
     _, contexts = encoder(x, keep)
-beams = {width: [] for width in BEAMS}
-for width in BEAMS:
+    answers = []
     for context, gold, n in zip(contexts.split(1), y.tolist(), counts.sum(1).tolist()):
         log, tokens = beam(decoder, context, 15, width)[0]
-        beams[width].append((log, tokens == gold[:n]))
-for width, found in beams.items():
-    mean = sum(log for log, _ in found) / len(found)
-    right = sum(good for _, good in found) / len(found)
-    print(f"width {width}  log p {mean:7.3f}  right {right:.2f}")
+        answers.append((log, tokens == gold[:n]))
+    return answers
+
+
+beams = {width: search(width) for width in (1, 2, 4)}
+mean_log = {w: sum(log for log, _ in beams[w]) / 100 for w in beams}
+beam_right = {w: sum(good for _, good in beams[w]) / 100 for w in beams}
 better = [b > a + 1e-6 for (a, _), (b, _) in zip(beams[1], beams[4])]
 worse = [b < a - 1e-6 for (a, _), (b, _) in zip(beams[1], beams[4])]
+
+# %%
+for width in beams:
+    print(f"width {width}  log p {mean_log[width]:7.3f}  right {beam_right[width]:.2f}")
 print(f"width 4 likelier than 1: {sum(better)}, less likely: {sum(worse)}")
-mean_log = {w: sum(log for log, _ in found) / 100 for w, found in beams.items()}
-beam_right = {w: sum(good for _, good in found) / 100 for w, found in beams.items()}
 assert mean_log[1] < mean_log[2], "a beam of 2 was to find likelier answers"
 assert mean_log[1] < mean_log[4]
 
@@ -457,6 +488,7 @@ def different(batch_size, n, generator):
     return [tensor.to(DEVICE) for tensor in (x, y, counts)]
 
 
+# %%
 class OneNetwork(nn.Module):
     def __init__(self):
         super().__init__()
@@ -478,7 +510,8 @@ class TwoNetworks(nn.Module):
         return self.net, context, context
 
 
-def write_the_different(seed, kind, steps=300):
+# %%
+def learn_the_different(seed, kind, steps=300):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = kind().to(DEVICE)
@@ -492,27 +525,37 @@ def write_the_different(seed, kind, steps=300):
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+    return model
+
+
+@torch.no_grad()
+def write_the_different(model, seed):
+    """Share of answers right, and of answers of another length than the source."""
     generator = torch.Generator().manual_seed(5000 + seed)
-    good = lengths = total = 0
-    with torch.no_grad():
-        for n in range(2, 7):
-            x, y, counts = different(200, n, generator)
-            net, context, h = model.start(x)
-            said = greedy(net, context, n + 1, h)
-            good += whole(said, y, counts).sum().item()
-            lengths += (counts.sum(1) - 1 != n).sum().item()
-            total += len(x)
-    return good / total, lengths / total
+    good = others = total = 0
+    for n in range(2, 7):
+        x, y, counts = different(200, n, generator)
+        net, context, h = model.start(x)
+        said = greedy(net, context, n + 1, h)
+        good += whole(said, y, counts).sum().item()
+        others += (counts.sum(1) - 1 != n).sum().item()
+        total += len(x)
+    return good / total, others / total
 
 
-two_networks = [write_the_different(seed, TwoNetworks) for seed in SEEDS]
-one_network = [write_the_different(seed, OneNetwork) for seed in SEEDS]
-other_length = two_networks[0][1]
-print("encoder and decoder", " ".join(f"{a:.3f}" for a, _ in two_networks))
-print("one network        ", " ".join(f"{a:.3f}" for a, _ in one_network))
+# %%
+written = {
+    kind: [write_the_different(learn_the_different(s, kind), s) for s in SEEDS]
+    for kind in (TwoNetworks, OneNetwork)
+}
+two_networks = [right for right, _ in written[TwoNetworks]]
+one_network = [right for right, _ in written[OneNetwork]]
+other_length = written[TwoNetworks][0][1]
+print("encoder and decoder", " ".join(f"{a:.3f}" for a in two_networks))
+print("one network        ", " ".join(f"{a:.3f}" for a in one_network))
 print(f"answers of another length than the source: {other_length:.2f}")
-assert min(a for a, _ in two_networks) > 0.9
-assert min(a for a, _ in one_network) > 0.9
+assert min(two_networks) > 0.9
+assert min(one_network) > 0.9
 
 # %% [markdown] lang="zh"
 # 原文的两句话怎么判。“RNN 将序列映射到向量，Seq2Seq 将序列映射到序列”：编码器每一步都有一个状态，所以 RNN 也给出序列，只是与输入一样长；Seq2Seq 的答案可以换个长度。“即编码—解码架构”：一个网络自己读完再写，也做成了同样的事。
@@ -523,14 +566,19 @@ assert min(a for a, _ in one_network) > 0.9
 # “That is, the encoder–decoder architecture”: one network that reads and then writes
 # does the same.
 
+
 # %%
-x, keep, _, _ = draw(4, 3, 5, torch.Generator().manual_seed(0), False)
-states, summary = encoder(x, keep)
-aligned = states.shape[1] == x.shape[1] and summary.shape == states[:, 0].shape
-both_learned = min(a for a, _ in two_networks) > 0.9
-claim_vector = "conditional" if aligned and both_learned else "fails"
-learned_alone = min(a for a, _ in one_network) > 0.9
-claim_encoder_decoder = "conditional" if learned_alone else "holds"
+def gives_a_sequence(encoder):
+    """Is there a state at every step, and a summary of the size of one?"""
+    x, keep, _, _ = draw(4, 3, 5, torch.Generator().manual_seed(0), False)
+    states, summary = encoder(x, keep)
+    return states.shape[1] == x.shape[1] and summary.shape == states[:, 0].shape
+
+
+aligned = gives_a_sequence(runs["reverse", "vector"][0][1][0])
+learned_alone = min(one_network) > 0.9
+claim_vector = verdict(False, aligned and min(two_networks) > 0.9)
+claim_encoder_decoder = verdict(not learned_alone, learned_alone)
 print(claim_vector, claim_encoder_decoder)
 
 # %% [markdown] lang="zh"
@@ -653,35 +701,82 @@ results = {
     "shrunk": shrunk,
     "whole_gap": whole_gap,
     "padding_moved": max(moved for *_, moved in padded),
-    "other_length": other_length,
+    "last_valid_low": min(good for good, _, _ in padded),
+    "last_valid_high": max(good for good, _, _ in padded),
+    "last_column_low": min(bad for _, bad, _ in padded),
+    "last_column_high": max(bad for _, bad, _ in padded),
+    "beam_log_1": mean_log[1],
+    "beam_log_2": mean_log[2],
+    "beam_log_4": mean_log[4],
+    "beam_right_1": beam_right[1],
+    "beam_right_2": beam_right[2],
+    "beam_right_4": beam_right[4],
     "likelier": sum(better),
     "less_likely": sum(worse),
+    "two_networks_low": min(two_networks),
+    "two_networks_high": max(two_networks),
+    "one_network_low": min(one_network),
+    "one_network_high": max(one_network),
+    "other_length": other_length,
     "claim_vector": claim_vector,
     "claim_encoder_decoder": claim_encoder_decoder,
+    "copy_straight_low": min(straight),
+    "copy_straight_high": max(straight),
+    "copy_reversed_low": min(reversed_),
+    "copy_reversed_high": max(reversed_),
+}
+
+# %%
+results = results | {
+    "reverse_vector_short_low": min(at("reverse", "vector", SHORT)),
+    "reverse_vector_short_high": max(at("reverse", "vector", SHORT)),
+    "reverse_vector_long_low": min(at("reverse", "vector", LONG)),
+    "reverse_vector_long_high": max(at("reverse", "vector", LONG)),
+    "reverse_attention_short_low": min(at("reverse", "attention", SHORT)),
+    "reverse_attention_short_high": max(at("reverse", "attention", SHORT)),
+    "reverse_attention_long_low": min(at("reverse", "attention", LONG)),
+    "reverse_attention_long_high": max(at("reverse", "attention", LONG)),
+    "sort_vector_short_low": min(at("sort", "vector", SHORT)),
+    "sort_vector_short_high": max(at("sort", "vector", SHORT)),
+    "sort_vector_long_low": min(at("sort", "vector", LONG)),
+    "sort_vector_long_high": max(at("sort", "vector", LONG)),
+    "sort_attention_short_low": min(at("sort", "attention", SHORT)),
+    "sort_attention_short_high": max(at("sort", "attention", SHORT)),
+    "sort_attention_long_low": min(at("sort", "attention", LONG)),
+    "sort_attention_long_high": max(at("sort", "attention", LONG)),
+    "sort_once_low": min(controls["once"]),
+    "sort_once_high": max(controls["once"]),
+    "sort_both_low": min(controls["both"]),
+    "sort_both_high": max(controls["both"]),
 }
 
 
-def keep_span(name, values):
-    results[f"{name}_low"], results[f"{name}_high"] = min(values), max(values)
+# %%
+def fed(name):
+    """A share measured on the reversing models with one vector."""
+    return [gap[name] for gap in gaps["reverse", "vector"]]
 
 
-for task, group in runs:
-    keep_span(f"{task}_{group}_short", at(task, group, SHORT))
-    keep_span(f"{task}_{group}_long", at(task, group, LONG))
-    for n in (HIGH, 2 * HIGH):
-        shares, tokens = of_length(task, group, n)
-        keep_span(f"{task}_{group}_{n}", shares)
-        keep_span(f"{task}_{group}_{n}_token", tokens)
-    for name in gaps[task, group][0]:
-        keep_span(f"{task}_{group}_{name}", [g[name] for g in gaps[task, group]])
-for name, found in controls.items():
-    keep_span(f"sort_{name}", found)
-keep_span("last_valid", [good for good, _, _ in padded])
-keep_span("last_column", [bad for _, bad, _ in padded])
-keep_span("two_networks", [a for a, _ in two_networks])
-keep_span("one_network", [a for a, _ in one_network])
-keep_span("copy_straight", straight)
-keep_span("copy_reversed", reversed_)
-for width in BEAMS:
-    results[f"beam_log_{width}"] = mean_log[width]
-    results[f"beam_right_{width}"] = beam_right[width]
+results = results | {
+    "reverse_vector_20_low": min(whole_at("reverse", "vector", 20)),
+    "reverse_vector_20_high": max(whole_at("reverse", "vector", 20)),
+    "reverse_vector_40_token_high": max(tokens_at("reverse", "vector", 40)),
+    "reverse_attention_20_low": min(whole_at("reverse", "attention", 20)),
+    "reverse_attention_20_high": max(whole_at("reverse", "attention", 20)),
+    "reverse_attention_40_high": max(whole_at("reverse", "attention", 40)),
+    "reverse_attention_40_token_high": max(tokens_at("reverse", "attention", 40)),
+    "sort_vector_20_low": min(whole_at("sort", "vector", 20)),
+    "sort_vector_20_high": max(whole_at("sort", "vector", 20)),
+    "sort_vector_40_token_high": max(tokens_at("sort", "vector", 40)),
+    "sort_attention_20_low": min(whole_at("sort", "attention", 20)),
+    "sort_attention_20_high": max(whole_at("sort", "attention", 20)),
+    "sort_attention_40_token_high": max(tokens_at("sort", "attention", 40)),
+    "reverse_vector_own_token_low": min(fed("own_token")),
+    "reverse_vector_own_token_high": max(fed("own_token")),
+    "reverse_vector_own_later_low": min(fed("own_later")),
+    "reverse_vector_own_later_high": max(fed("own_later")),
+    "reverse_vector_gold_token_low": min(fed("gold_token")),
+    "reverse_vector_gold_token_high": max(fed("gold_token")),
+    "reverse_vector_gold_later_low": min(fed("gold_later")),
+    "reverse_vector_gold_later_high": max(fed("gold_later")),
+}

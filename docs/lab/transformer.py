@@ -13,7 +13,6 @@
 
 # %%
 import os
-import time
 
 import matplotlib.pyplot as plt
 import torch
@@ -23,6 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS, THREE = range(5), range(3)
+
+# %%
+from snippets._lab import gradients, median, seconds, verdict
 
 # %%
 from snippets.attention import MultiHeadAttention, flipped
@@ -45,15 +47,16 @@ from snippets.transformer import CausalLM, TransformerEncoderLayer, generate, si
 
 
 # %%
-def everything(out, inputs):
-    weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).to(out).view_as(out)
-    return out, *torch.autograd.grad((out * weight).sum(), inputs)
-
-
-differences = []
 causal = torch.ones(9, 9, dtype=torch.bool, device=DEVICE).tril()
-for seed in SEEDS:
+
+
+def everything(out, inputs):
+    return out, *gradients(out, inputs)
+
+
+def difference_from_torch(seed):
     torch.manual_seed(seed)
+    differences = []
     for first in (False, True):
         twin = nn.TransformerEncoderLayer(
             16, 4, 32, dropout=0, batch_first=True, norm_first=first
@@ -67,7 +70,11 @@ for seed in SEEDS:
             one = everything(ours(x, mask), [x, *ours.parameters()])
             two = everything(twin(x, src_mask=hide), [x, *twin.parameters()])
             differences += [(a - b).abs().max().item() for a, b in zip(one, two)]
-torch_gap = max(differences)
+    return max(differences)
+
+
+# %%
+torch_gap = max(difference_from_torch(seed) for seed in SEEDS)
 print(f"largest difference from nn.TransformerEncoderLayer: {torch_gap:.0e}")
 assert torch_gap < 1e-11, "the layer is to equal torch's, forward and backward"
 
@@ -108,6 +115,7 @@ def depth(out):
     return found[out.grad_fn]
 
 
+# %%
 D = 16
 
 
@@ -132,6 +140,8 @@ MODELS = {
     "attention": lambda x: MultiHeadAttention(D, 4).to(x)(x, x, x)[0],
     "Transformer": lambda x: TransformerEncoderLayer(D, 4, 2 * D).to(x)(x),
 }
+
+# %%
 LENGTHS = [16, 32, 64]
 
 
@@ -147,21 +157,26 @@ def queue(model):
 
 
 queues = {name: queue(model) for name, model in MODELS.items()}
+slopes = {name: slope for name, (_, slope, _) in queues.items()}
+starts = {name: start for name, (_, _, start) in queues.items()}
+
+# %%
 for name, (depths, slope, start) in queues.items():
     print(f"{name:12s} {depths}  {slope:.0f} T + {start:.0f}")
-slopes = {name: slope for name, (_, slope, _) in queues.items()}
 assert [slopes[n] for n in ("RNN", "LSTM", "GRU")] == [3, 8, 9]
 assert 3 < slopes["BiLSTM"] < 16 and slopes["Seq2Seq"] == 18
 assert all(slopes[n] == 0 for n in ("MLP", "TCN", "attention", "Transformer"))
 
 
-def whole_field(x):
-    levels = next(n for n in range(1, 20) if 2 ** (n + 1) - 1 >= x.shape[1])
-    return TCN(D, D, 3, levels).to(x)(x)
+# %%
+def whole_field(T, batch=2):
+    """Depth of a TCN with as many levels as it takes to see all T steps."""
+    levels = next(n for n in range(1, 20) if 2 ** (n + 1) - 1 >= T)
+    x = torch.randn(batch, T, D, device=DEVICE).requires_grad_()
+    return depth(TCN(D, D, 3, levels).to(x)(x).sum())
 
 
-inputs = [torch.randn(2, T, D, device=DEVICE).requires_grad_() for T in LENGTHS]
-tcn_depths = [depth(whole_field(x).sum()) for x in inputs]
+tcn_depths = [whole_field(T) for T in LENGTHS]
 tcn_each = tcn_depths[1] - tcn_depths[0]
 print(f"TCN that sees all T: {tcn_depths}, {tcn_each} more when T doubles")
 assert tcn_depths[2] - tcn_depths[1] == tcn_each > 0
@@ -169,18 +184,13 @@ assert tcn_depths[2] - tcn_depths[1] == tcn_each > 0
 # %%
 fig, ax = plt.subplots()
 steps = list(range(1, 129, 3))
-for name, colour in [
-    ("GRU", "C4"),
-    ("RNN", "C0"),
-    ("TCN", "C1"),
-    ("Transformer", "C2"),
-]:
-    _, slope, start = queues[name]
-    ax.plot(steps, [slope * T + start for T in steps], color=colour)
-    ax.text(130, slope * 128 + start, name, color=colour, va="center")
+COLOURS = {"GRU": "C4", "RNN": "C0", "TCN": "C1", "Transformer": "C2"}
+for name, colour in COLOURS.items():
+    line = [slopes[name] * T + starts[name] for T in (*steps, 128)]
+    ax.plot(steps, line[:-1], color=colour)
+    ax.text(130, line[-1], name, color=colour, va="center")
 doubling = [2, 4, 8, 16, 32, 64, 128]
-sizes = [torch.randn(1, T, D, device=DEVICE).requires_grad_() for T in doubling]
-ax.plot(doubling, [depth(whole_field(x).sum()) for x in sizes], "--", color="C1", lw=1)
+ax.plot(doubling, [whole_field(T, 1) for T in doubling], "--", color="C1", lw=1)
 ax.set_yscale("log")
 ax.set_xlim(0, 128)
 ax.set_xlabel("T")
@@ -224,6 +234,7 @@ def decoder(seed):
     return CausalLM(VOCABULARY, WIDTH, 4, LAYERS).double().to(DEVICE)
 
 
+# %%
 def training_depth(T):
     tokens = torch.randint(VOCABULARY, (2, T), device=DEVICE)
     return depth(decoder(0)(tokens).sum())
@@ -240,6 +251,7 @@ def generation_depth(T):
     return depth(scores.sum())
 
 
+# %%
 training = [training_depth(T) for T in LENGTHS]
 generation = [generation_depth(T) for T in LENGTHS]
 generation_slope = (generation[2] - generation[1]) / (LENGTHS[2] - LENGTHS[1])
@@ -247,21 +259,26 @@ print(f"training {training}, generation {generation}, slope {generation_slope:.0
 assert len({*training}) == 1, "training was to be as deep for every T"
 assert generation[1] - generation[0] == 16 * generation_slope > 0
 
-cache_gap = 0.0
-for seed in SEEDS:
+
+# %%
+@torch.no_grad()
+def cache_difference(seed):
+    """How far the scores with a cache are from those without."""
     model = decoder(seed)
     tokens = torch.randint(VOCABULARY, (4, 40), device=DEVICE)
     caches = [[] for _ in range(LAYERS)]
-    with torch.no_grad():
-        pieces = [model(piece, caches) for piece in tokens.split(1, 1)]
-        difference = (torch.cat(pieces, 1) - model(tokens)).abs().max().item()
-    cache_gap = max(cache_gap, difference)
-    start = tokens[:, :1]
-    assert torch.equal(generate(model, start, 40), generate(model, start, 40, False))
+    pieces = [model(piece, caches) for piece in tokens.split(1, 1)]
+    first = tokens[:, :1]
+    assert torch.equal(generate(model, first, 40), generate(model, first, 40, False))
+    return (torch.cat(pieces, 1) - model(tokens)).abs().max().item()
+
+
+cache_gap = max(cache_difference(seed) for seed in SEEDS)
 print(f"cached and uncached scores differ by {cache_gap:.0e} at most")
 assert cache_gap < 1e-10
 
 
+# %%
 def multiply_adds(T, cached):
     """Those of generating T tokens from one, counted by torch."""
     start = torch.zeros(1, 1, dtype=torch.long, device=DEVICE)
@@ -279,13 +296,15 @@ def formula(T, cached):
     return total
 
 
+# %%
 for T in (8, 64):
     for cached in (True, False):
         assert multiply_adds(T, cached) == formula(T, cached), "the formula is wrong"
-cost = {T: (formula(T, True), formula(T, False)) for T in (64, 512, 4096)}
-for T, (cached, uncached) in cost.items():
+with_cache = {T: formula(T, True) for T in (64, 512, 4096)}
+ratio = {T: formula(T, False) / with_cache[T] for T in with_cache}
+for T in ratio:
     print(
-        f"T={T:4d}  cached {cached:.2e}, uncached {uncached:.2e}: {uncached / cached:.0f}x"
+        f"T={T:4d}  cached {with_cache[T]:.2e}, uncached {ratio[T]:.0f} times as many"
     )
 
 # %% [markdown] lang="zh"
@@ -325,6 +344,7 @@ def write_backwards(seed):
     return (written == line).all(1).float().mean().item()
 
 
+# %%
 written = [write_backwards(seed) for seed in SEEDS]
 print("lines written without a mistake", " ".join(f"{a:.3f}" for a in written))
 assert min(written) > 0.95
@@ -343,55 +363,72 @@ assert min(written) > 0.95
 # on sequences longer than those it was trained on; in training there is one length, 24,
 # and nothing that asks for more.
 
+
 # %%
-torch.manual_seed(0)
-layer = TransformerEncoderLayer(64, 4, 128).double().to(DEVICE)
-x, order = torch.randn(4, 24, 64).double().to(DEVICE), torch.randperm(24)
-with torch.no_grad():
-    equivariance = (layer(x[:, order]) - layer(x)[:, order]).abs().max().item()
+@torch.no_grad()
+def order_gap():
+    """How far shuffling before the layer is from shuffling after it."""
+    torch.manual_seed(0)
+    layer = TransformerEncoderLayer(64, 4, 128).double().to(DEVICE)
+    x, order = torch.randn(4, 24, 64).double().to(DEVICE), torch.randperm(24)
+    return (layer(x[:, order]) - layer(x)[:, order]).abs().max().item()
+
+
+equivariance = order_gap()
 print(f"order changed, the output follows: {equivariance:.0e}")
 assert equivariance < 1e-12
 
 
-def read_backwards(seed, positions):
+# %%
+class Reader(nn.Module):
+    """One encoder layer, with sinusoids or without."""
+
+    def __init__(self, positions):
+        super().__init__()
+        self.positions = positions
+        self.embed, self.readout = nn.Embedding(10, 64), nn.Linear(64, 10)
+        self.layer = TransformerEncoderLayer(64, 4, 128)
+
+    def forward(self, x):
+        h = self.embed(x)
+        h = h + sinusoid(x.shape[1], 64).to(h) if self.positions else h
+        return self.readout(self.layer(h))
+
+
+# %%
+def learn_backwards(seed, positions):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    embed, readout = nn.Embedding(10, 64), nn.Linear(64, 10)
-    model = nn.ModuleList([embed, TransformerEncoderLayer(64, 4, 128), readout])
-    model.to(DEVICE)
-
-    def answer(x):
-        h = embed(x)
-        h = h + sinusoid(x.shape[1], 64).to(h) if positions else h
-        return readout(model[1](h))
-
+    model = Reader(positions).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(400):
         x, y = (a.to(DEVICE) for a in flipped(64, 24, generator))
-        loss = nn.functional.cross_entropy(answer(x).mT, y)
+        loss = nn.functional.cross_entropy(model(x).mT, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    generator.manual_seed(1000 + seed)
-    with torch.no_grad():
-        x, y = (a.to(DEVICE) for a in flipped(500, 24, generator))
-        right = (answer(x).argmax(2) == y).float()
-        x, y = (a.to(DEVICE) for a in flipped(500, 28, generator))
-        longer = (answer(x).argmax(2) == y).float()
-    return (
-        right.amin(1).mean().item(),
-        right.mean().item(),
-        longer.amin(1).mean().item(),
-    )
+    return model
 
 
-with_positions = [read_backwards(seed, True) for seed in SEEDS]
-without_positions = [read_backwards(seed, False) for seed in THREE]
-for name, runs in [("with", with_positions), ("without", without_positions)]:
-    for whole, digit, longer in runs:
-        print(
-            f"{name:8s} whole {whole:.3f}  digits {digit:.3f}  28 digits {longer:.3f}"
-        )
+@torch.no_grad()
+def read_backwards(model, seed):
+    """Shares right: whole sequences of 24, their digits, whole sequences of 28."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    x, y = (a.to(DEVICE) for a in flipped(500, 24, generator))
+    right = (model(x).argmax(2) == y).float()
+    x, y = (a.to(DEVICE) for a in flipped(500, 28, generator))
+    longer = (model(x).argmax(2) == y).float()
+    whole, digit, longer_whole = right.amin(1), right, longer.amin(1)
+    return whole.mean().item(), digit.mean().item(), longer_whole.mean().item()
+
+
+# %%
+with_positions = [read_backwards(learn_backwards(s, True), s) for s in SEEDS]
+without_positions = [read_backwards(learn_backwards(s, False), s) for s in THREE]
+for name, shares in [("with", with_positions), ("without", without_positions)]:
+    for whole, digit, longer in shares:
+        print(f"{name:8s} whole {whole:.3f}  digits {digit:.3f}", end="  ")
+        print(f"28 digits {longer:.3f}")
 assert min(whole for whole, _, _ in with_positions) > 0.95
 assert max(whole for whole, _, _ in without_positions) < 0.01
 assert max(longer for _, _, longer in with_positions) < 0.1, "it was not to extrapolate"
@@ -435,6 +472,7 @@ NEAR_AND_FAR = {
 }
 
 
+# %%
 def sensitivity(make, seed):
     """RMS gradient at each lag 0, 1, …, 59, as a share of that at lag 1."""
     torch.manual_seed(seed)
@@ -449,20 +487,21 @@ near_far = {
     name: torch.stack([sensitivity(make, seed) for seed in SEEDS])
     for name, make in NEAR_AND_FAR.items()
 }
-for name, runs in near_far.items():
-    print(
-        f"{name:16s} lag 50 / lag 1: {runs[:, 50].min():.1e} to {runs[:, 50].max():.1e}"
-    )
-assert near_far["RNN, orthogonal"][:, 50].max() < 1e-4
-assert near_far["LSTM, b = 1"][:, 50].max() < 1e-3
-assert near_far["LSTM, b = 3"][:, 50].min() > 0.1
-assert near_far["Transformer"][:, 50].min() > 0.2
+far = {name: rows[:, 50].tolist() for name, rows in near_far.items()}
+
+# %%
+for name, shares in far.items():
+    print(f"{name:16s} lag 50 / lag 1: {min(shares):.1e} to {max(shares):.1e}")
+assert max(far["RNN, orthogonal"]) < 1e-4
+assert max(far["LSTM, b = 1"]) < 1e-3
+assert min(far["LSTM, b = 3"]) > 0.1
+assert min(far["Transformer"]) > 0.2
 assert near_far["Transformer"][:, 1:].max() < 5, "no lag was to stand out"
 
 # %%
 fig, ax = plt.subplots()
-for (name, runs), colour in zip(near_far.items(), ("C0", "C3", "C4", "C2")):
-    ax.semilogy(range(1, 60), runs.log().mean(0).exp()[1:], color=colour, label=name)
+for (name, rows), colour in zip(near_far.items(), ("C0", "C3", "C4", "C2")):
+    ax.semilogy(range(1, 60), rows.log().mean(0).exp()[1:], color=colour, label=name)
 ax.set_xlabel("k")
 ax.set_ylim(1e-8, 10)
 ax.legend(loc="lower left")
@@ -494,6 +533,15 @@ def pass_through(layer, x, kind):
     return layer(x)
 
 
+def alike(state):
+    """Mean cosine between two different positions."""
+    unit = nn.functional.normalize(state, dim=2)
+    products = unit @ unit.mT
+    others = products.sum((1, 2)) - products.diagonal(dim1=1, dim2=2).sum(1)
+    return (others / (24 * 23)).mean().item()
+
+
+# %%
 def stack(kind, seed):
     """Cosines after 0, 1, …, 24 layers; ratio of the gradients."""
     torch.manual_seed(seed)
@@ -508,29 +556,26 @@ def stack(kind, seed):
     scores = nn.Linear(64, 10)(nn.LayerNorm(64)(h) if kind == "pre" else h)
     target = torch.randint(10, (8, 24))
     nn.functional.cross_entropy(scores.mT, target).backward()
-    cosines = []
-    for state in states:
-        unit = nn.functional.normalize(state.detach(), dim=2)
-        products = unit @ unit.mT
-        others = products.sum((1, 2)) - products.diagonal(dim1=1, dim2=2).sum(1)
-        cosines.append((others / (24 * 23)).mean().item())
     norms = [state.grad.norm().item() for state in (states[0], states[-1])]
-    return cosines, norms[0] / norms[1]
+    return [alike(state.detach()) for state in states], norms[0] / norms[1]
 
 
 stacks = {kind: [stack(kind, seed) for seed in SEEDS] for kind in KINDS}
-for kind, runs in stacks.items():
-    print(
-        f"{kind:12s} after 6 layers", " ".join(f"{c[6]:.3f}" for c, _ in runs), end="  "
-    )
-    print("after 24", " ".join(f"{c[24]:.3f}" for c, _ in runs), end="  ")
-    print("gradient", " ".join(f"{g:.2g}" for _, g in runs))
-assert min(c[6] for c, _ in stacks["no residual"]) > 0.99
-assert max(c[6] for c, _ in stacks["pre"] + stacks["post"]) < 0.8
-assert max(c[24] for c, _ in stacks["pre"]) < min(c[24] for c, _ in stacks["post"])
-assert min(g for _, g in stacks["pre"]) > 1
-assert max(g for _, g in stacks["post"] + stacks["no residual"]) < 0.9
-assert min(g for _, g in stacks["no norm"]) > 5
+after_6 = {kind: [c[6] for c, _ in stacks[kind]] for kind in KINDS}
+after_24 = {kind: [c[24] for c, _ in stacks[kind]] for kind in KINDS}
+gradient_ratio = {kind: [ratio for _, ratio in stacks[kind]] for kind in KINDS}
+
+# %%
+for kind in KINDS:
+    print(f"{kind:12s} after 6 layers", *(f"{c:.3f}" for c in after_6[kind]), end="  ")
+    print("after 24", *(f"{c:.3f}" for c in after_24[kind]), end="  ")
+    print("gradient", *(f"{g:.2g}" for g in gradient_ratio[kind]))
+assert min(after_6["no residual"]) > 0.99
+assert max(after_6["pre"] + after_6["post"]) < 0.8
+assert max(after_24["pre"]) < min(after_24["post"])
+assert min(gradient_ratio["pre"]) > 1
+assert max(gradient_ratio["post"] + gradient_ratio["no residual"]) < 0.9
+assert min(gradient_ratio["no norm"]) > 5
 
 # %%
 fig, ax = plt.subplots()
@@ -541,8 +586,8 @@ SHOWN = [
     ("pre", "C2", r"$x + f(\mathrm{LN}(x))$"),
 ]
 for kind, colour, label in SHOWN:
-    mean = torch.tensor([cosines for cosines, _ in stacks[kind]]).mean(0)
-    ax.plot(range(25), mean, color=colour, label=label)
+    average = torch.tensor([cosines for cosines, _ in stacks[kind]]).mean(0)
+    ax.plot(range(25), average, color=colour, label=label)
 ax.set_ylim(0, 1.03)
 ax.set_xlim(0, 24)
 ax.set_xticks([0, 6, 12, 18, 24])
@@ -564,35 +609,48 @@ fig.savefig("norms.svg")
 
 
 # %%
+def tracker(kind):
+    """A model, and its learning rate."""
+    if kind == "Transformer":
+        return CausalLM(2, 32, 4, 2), 3e-3
+    cell, readout = (GRU if kind == "GRU" else RNN)(1, 16), nn.Linear(16, 2)
+    if kind == "RNN":
+        nn.init.orthogonal_(cell.weight_hh_l0)
+    return nn.ModuleList([cell, readout]), 1e-2
+
+
+def answer(model, x):
+    if isinstance(model, CausalLM):
+        return model(x.squeeze(2).long())
+    cell, readout = model
+    return readout(cell(x)[0])
+
+
+@torch.no_grad()
+def examine(model, seed):
+    """Accuracy on 16 steps, and in the second half of 256."""
+    fresh = torch.Generator().manual_seed(1000 + seed)
+    found = {}
+    for T in (16, 256):
+        x, y = (a.to(DEVICE) for a in parity(100, T, fresh))
+        right = (answer(model, x).argmax(2) == y).float()
+        found[T] = right[:, 128 if T == 256 else 0 :].mean().item()
+    return found
+
+
+# %%
 def track(kind, seed):
-    """Accuracies at 16 and in the second half of 256, at both budgets; the model."""
+    """Accuracies after each budget, and the model."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    if kind == "Transformer":
-        model, rate = CausalLM(2, 32, 4, 2), 3e-3
-    else:
-        cell, readout = (GRU if kind == "GRU" else RNN)(1, 16), nn.Linear(16, 2)
-        if kind == "RNN":
-            nn.init.orthogonal_(cell.weight_hh_l0)
-        model, rate = nn.ModuleList([cell, readout]), 1e-2
+    model, rate = tracker(kind)
     model.to(DEVICE)
-
-    def scores(x):
-        if kind == "Transformer":
-            return model(x.squeeze(2).long())
-        return model[1](model[0](x)[0])
-
-    optimizer, found = torch.optim.Adam(model.parameters(), lr=rate), []
+    optimizer, found = torch.optim.Adam(model.parameters(), lr=rate), {}
     for step in range(901):
         if step in (300, 900):
-            fresh = torch.Generator().manual_seed(1000 + seed)
-            for T in (16, 256):
-                x, y = (a.to(DEVICE) for a in parity(100, T, fresh))
-                with torch.no_grad():
-                    right = (scores(x).argmax(2) == y).float()
-                found.append(right[:, 128 if T == 256 else 0 :].mean().item())
+            found[step] = examine(model, seed)
         x, y = (a.to(DEVICE) for a in parity(32, 16, generator))
-        loss = nn.functional.cross_entropy(scores(x).mT, y)
+        loss = nn.functional.cross_entropy(answer(model, x).mT, y)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -604,19 +662,27 @@ trackers = {
     kind: [track(kind, seed) for seed in THREE]
     for kind in ("RNN", "GRU", "Transformer")
 }
-for kind, runs in trackers.items():
-    for found, _ in runs:
-        print(f"{kind:12s} 300 steps: {found[0]:.3f} {found[1]:.3f}", end="   ")
-        print(f"900 steps: {found[2]:.3f} {found[3]:.3f}")
-tracked = {
-    kind: torch.tensor([found for found, _ in runs]) for kind, runs in trackers.items()
-}
-middle = {kind: found.median(0).values for kind, found in tracked.items()}
-assert middle["RNN"][0] < middle["Transformer"][0]
-assert min(found[2] for found in middle.values()) > 0.9
-assert tracked["GRU"][:, 3].min() > 0.9, "the GRU was to go on to 256 steps"
-assert middle["RNN"][3] > 0.9, "so was the RNN"
-assert tracked["Transformer"][:, [1, 3]].max() < 0.6, "a coin, at both budgets"
+
+
+# %%
+def tracked(kind, steps, T):
+    """Accuracy after so many steps of training on T steps, a list over the seeds."""
+    return [found[steps][T] for found, _ in trackers[kind]]
+
+
+for kind in trackers:
+    for found, _ in trackers[kind]:
+        print(
+            f"{kind:12s} 300 steps: {found[300][16]:.3f} {found[300][256]:.3f}",
+            end="   ",
+        )
+        print(f"900 steps: {found[900][16]:.3f} {found[900][256]:.3f}")
+assert median(tracked("RNN", 300, 16)) < median(tracked("Transformer", 300, 16))
+assert min(median(tracked(kind, 900, 16)) for kind in trackers) > 0.9
+assert min(tracked("GRU", 900, 256)) > 0.9, "the GRU was to go on to 256 steps"
+assert median(tracked("RNN", 900, 256)) > 0.9, "so was the RNN"
+for budget in (300, 900):
+    assert max(tracked("Transformer", budget, 256)) < 0.6, "a coin, at both budgets"
 
 # %% [markdown] lang="zh"
 # ## 门控 RNN 不能并行训练？
@@ -672,57 +738,82 @@ def newton(cell, x, width):
     raise RuntimeError("T sweeps were to be enough")
 
 
+# %%
+NEWTON_T = [64, 128, 256]
+
+
+def cell_and_input(kind, trained, seed, T):
+    if trained:
+        x = parity(1, T, torch.Generator().manual_seed(seed))[0].squeeze(0)
+        return trackers[kind][seed][1][0].cpu(), x
+    cell = (GRU if kind == "GRU" else RNN)(4, 16)
+    return cell, torch.randn(T, 4)
+
+
 def sweeps(cell, x):
-    """How many, how far from the loop; and whether one scan gives the gradient."""
+    """How many sweeps it takes, and how far they end from the loop."""
     cell, x = cell.double(), x.double()
     out = cell(x.unsqueeze(0))[0].squeeze(0)
-    h, A, count = newton(cell, x, out.shape[1])
-    return count, (h - out).abs().max().item(), A.detach()
+    h, _, count = newton(cell, x, out.shape[1])
+    return count, (h - out).abs().max().item()
 
 
-NEWTON_T = [64, 128, 256]
-newtons = {"GRU": [], "RNN": [], "GRU, parity": [], "RNN, parity": []}
-newton_gap = 0.0
-for name, found in newtons.items():
-    kind, _, trained = name.partition(", ")
-    for seed in THREE if trained else SEEDS:
-        torch.manual_seed(seed)
-        row = []
-        for T in NEWTON_T:
-            if trained:
-                cell = trackers[kind][seed][1][0].cpu()
-                x = parity(1, T, torch.Generator().manual_seed(seed))[0].squeeze(0)
-            else:
-                cell, x = (GRU if kind == "GRU" else RNN)(4, 16), torch.randn(T, 4)
-            count, gap, A = sweeps(cell, x)
-            newton_gap = max(newton_gap, gap)
-            row.append(count)
-        found.append(row)
-    print(f"{name:12s} sweeps at T = {NEWTON_T}: {found}")
+def sweeps_by_length(kind, trained, seed):
+    torch.manual_seed(seed)
+    return {T: sweeps(*cell_and_input(kind, trained, seed, T)) for T in NEWTON_T}
+
+
+newtons = {
+    ("GRU", "untrained"): [sweeps_by_length("GRU", False, seed) for seed in SEEDS],
+    ("RNN", "untrained"): [sweeps_by_length("RNN", False, seed) for seed in SEEDS],
+    ("GRU", "parity"): [sweeps_by_length("GRU", True, seed) for seed in THREE],
+    ("RNN", "parity"): [sweeps_by_length("RNN", True, seed) for seed in THREE],
+}
+
+
+# %%
+def counts(kind, taught, T):
+    """Sweeps over T steps, a list over the seeds."""
+    return [row[T][0] for row in newtons[kind, taught]]
+
+
+for kind, taught in newtons:
+    shown = "  ".join(f"T={T}: {counts(kind, taught, T)}" for T in NEWTON_T)
+    print(f"{kind} {taught:10s} sweeps  {shown}")
+newton_gap = max(
+    gap for rows in newtons.values() for row in rows for _, gap in row.values()
+)
 print(f"largest difference from the loop: {newton_gap:.0e}")
 assert newton_gap < 1e-8
-untrained = [row[-1] for name in ("GRU", "RNN") for row in newtons[name]]
-learned = [row[-1] for row in newtons["GRU, parity"]]
+untrained = counts("GRU", "untrained", 256) + counts("RNN", "untrained", 256)
+learned = counts("GRU", "parity", 256)
 assert max(untrained) <= 12, "a few sweeps were to do"
 assert min(learned) > 2 * max(untrained)
-for row in newtons["GRU, parity"]:
-    assert row[2] > 1.5 * row[0], "the sweeps were to grow with T"
+for short, long in zip(counts("GRU", "parity", 64), learned):
+    assert long > 1.5 * short, "the sweeps were to grow with T"
 
-# The gradient: h_t reaches the loss directly and through h_{t+1}.
-torch.manual_seed(0)
-gru, x = GRU(4, 16).double(), torch.randn(256, 4).double()
-states, h = [], torch.zeros(1, 16, dtype=torch.float64)
-for x_t in x.unbind(0):
-    _, h = gru(x_t.view(1, 1, 4), h)
-    h.retain_grad()
-    states.append(h)
-pull = torch.randn(256, 16).double()
-(torch.cat(states) * pull).sum().backward()
-wanted = torch.cat([state.grad for state in states])
-_, A, _ = newton(gru, x, 16)
-back = torch.cat((torch.zeros(1, 16, 16).double(), A[1:].flip(0).mT)).detach()
-found = scan(back, pull.flip(0)).flip(0)
-adjoint_gap = (found - wanted).abs().max().item()
+
+# %%
+def adjoint_difference():
+    """How far all gradients by one scan are from backpropagation."""
+    torch.manual_seed(0)
+    gru, x = GRU(4, 16).double(), torch.randn(256, 4).double()
+    states, h = [], torch.zeros(1, 16, dtype=torch.float64)
+    for x_t in x.unbind(0):
+        _, h = gru(x_t.view(1, 1, 4), h)
+        h.retain_grad()
+        states.append(h)
+    pull = torch.randn(256, 16).double()
+    (torch.cat(states) * pull).sum().backward()
+    wanted = torch.cat([state.grad for state in states])
+    _, A, _ = newton(gru, x, 16)
+    # h_t reaches the loss directly and through h_{t+1}
+    back = torch.cat((torch.zeros(1, 16, 16).double(), A[1:].flip(0).mT)).detach()
+    found = scan(back, pull.flip(0)).flip(0)
+    return (found - wanted).abs().max().item()
+
+
+adjoint_gap = adjoint_difference()
 print(f"all gradients by one scan: {adjoint_gap:.0e} from backpropagation")
 assert adjoint_gap < 1e-10
 
@@ -741,16 +832,8 @@ assert adjoint_gap < 1e-10
 
 # %%
 def milliseconds(run, T):
-    best = float("inf")
-    clock = time.process_time if DEVICE == "cpu" else time.perf_counter
-    for _ in range(4):
-        x = torch.randn(1, T, 64, device=DEVICE).requires_grad_()
-        start = clock()
-        run(x).sum().backward()
-        if DEVICE != "cpu":
-            torch.accelerator.synchronize()
-        best = min(best, clock() - start)
-    return 1000 * best
+    x = torch.randn(1, T, 64, device=DEVICE).requires_grad_()
+    return 1000 * seconds(lambda: run(x).sum().backward(), DEVICE, times=3)
 
 
 fused = nn.LSTM(64, 64, batch_first=True).to(DEVICE)
@@ -760,6 +843,8 @@ RUNS = {"fused": lambda x: fused(x)[0], "loop": lambda x: loop(x)[0], "layer": l
 times = {
     name: {T: milliseconds(run, T) for T in (128, 1024)} for name, run in RUNS.items()
 }
+
+# %%
 for name, row in times.items():
     print(f"{name:6s}", "  ".join(f"T={T} {t:7.1f} ms" for T, t in row.items()))
 if DEVICE == "cpu":
@@ -867,19 +952,45 @@ for norm in (nn.LayerNorm(16), nn.BatchNorm1d(16)):
 
 
 # %%
-def verdict(holds, conditional):
-    return "holds" if holds else "conditional" if conditional else "fails"
-
-
+claim_parallel = verdict(
+    len({*training}) == 1 and slopes["Transformer"] == 0 and min(written) > 0.95,
+    slopes["Transformer"] < slopes["RNN"],
+)
 few = max(untrained) < 256 / 10
+claim_gated_serial = verdict(not few, min(learned) > 2 * max(untrained))
+# a belt there is, over the layers; a gate over time there is not
+claim_similar = verdict(False, min(gradient_ratio["pre"]) > 0.7)
+print(claim_parallel, claim_gated_serial, claim_similar)
+
+# %%
 results = {
     "n": len(SEEDS),
     "n_three": len(THREE),
     "torch_gap": torch_gap,
+    "slope_rnn": slopes["RNN"],
+    "slope_lstm": slopes["LSTM"],
+    "slope_gru": slopes["GRU"],
+    "slope_bilstm": slopes["BiLSTM"],
+    "slope_seq2seq": slopes["Seq2Seq"],
+    "start_mlp": starts["MLP"],
+    "start_tcn": starts["TCN"],
+    "start_rnn": starts["RNN"],
+    "start_lstm": starts["LSTM"],
+    "start_gru": starts["GRU"],
+    "start_bilstm": starts["BiLSTM"],
+    "start_seq2seq": starts["Seq2Seq"],
+    "start_attention": starts["attention"],
+    "start_transformer": starts["Transformer"],
     "tcn_each": tcn_each,
     "training_depth": training[0],
     "generation_slope": generation_slope,
     "cache_gap": cache_gap,
+    "cached_64": with_cache[64],
+    "cached_512": with_cache[512],
+    "cached_4096": with_cache[4096],
+    "ratio_64": ratio[64],
+    "ratio_512": ratio[512],
+    "ratio_4096": ratio[4096],
     "written_low": min(written),
     "equivariance": equivariance,
     "whole_low": min(whole for whole, _, _ in with_positions),
@@ -887,52 +998,73 @@ results = {
     "without_digit_low": min(digit for _, digit, _ in without_positions),
     "without_digit_high": max(digit for _, digit, _ in without_positions),
     "longer_high": max(longer for _, _, longer in with_positions),
-    "newton_gap": newton_gap,
-    "newton_low": min(untrained),
-    "newton_high": max(untrained),
-    "adjoint_gap": adjoint_gap,
-    "time_ratio_fused": times["layer"][1024] / times["fused"][1024],
-    "time_ratio_loop": times["loop"][1024] / times["layer"][1024],
-    "claim_parallel": verdict(
-        len({*training}) == 1 and slopes["Transformer"] == 0 and min(written) > 0.95,
-        slopes["Transformer"] < slopes["RNN"],
-    ),
-    "claim_gated_serial": verdict(not few, min(learned) > 2 * max(untrained)),
-    "claim_similar": verdict(
-        False,  # a belt there is, over the layers; a gate over time there is not
-        min(g for _, g in stacks["pre"]) > 0.7,
-    ),
+    "claim_parallel": claim_parallel,
+    "claim_gated_serial": claim_gated_serial,
+    "claim_similar": claim_similar,
 }
-for name, (_, slope, start) in queues.items():
-    results[f"slope_{name.lower()}"] = slope
-    results[f"start_{name.lower()}"] = start
-for kind in ("GRU", "RNN"):
-    for T, counts in zip(NEWTON_T, zip(*newtons[f"{kind}, parity"])):
-        results[f"newton_{kind.lower()}_{T}_low"] = min(counts)
-        results[f"newton_{kind.lower()}_{T}_high"] = max(counts)
-for T, (cached, uncached) in cost.items():
-    results[f"cached_{T}"], results[f"ratio_{T}"] = cached, uncached / cached
-for name, key in [
-    ("RNN, orthogonal", "rnn"),
-    ("LSTM, b = 1", "lstm_1"),
-    ("LSTM, b = 3", "lstm_3"),
-    ("Transformer", "transformer"),
-]:
-    far = near_far[name][:, 50]
-    results[f"far_{key}_low"] = far.min().item()
-    results[f"far_{key}_high"] = far.max().item()
-for kind, runs in stacks.items():
-    key = kind.replace(" ", "_")
-    for n in (6, 24):
-        results[f"cosine_{key}_{n}_low"] = min(c[n] for c, _ in runs)
-        results[f"cosine_{key}_{n}_high"] = max(c[n] for c, _ in runs)
-    results[f"gradient_{key}_low"] = min(g for _, g in runs)
-    results[f"gradient_{key}_high"] = max(g for _, g in runs)
-for kind, found in tracked.items():
-    for column, key in enumerate(("300_16", "300_256", "900_16", "900_256")):
-        results[f"{kind.lower()}_{key}_low"] = found[:, column].min().item()
-        results[f"{kind.lower()}_{key}_high"] = found[:, column].max().item()
-for name, row in times.items():
-    for T, duration in row.items():
-        results[f"time_{name}_{T}"] = duration
-print({key: value for key, value in results.items() if key.startswith("claim")})
+
+# %%
+results = results | {
+    "far_rnn_low": min(far["RNN, orthogonal"]),
+    "far_rnn_high": max(far["RNN, orthogonal"]),
+    "far_lstm_1_low": min(far["LSTM, b = 1"]),
+    "far_lstm_1_high": max(far["LSTM, b = 1"]),
+    "far_lstm_3_low": min(far["LSTM, b = 3"]),
+    "far_lstm_3_high": max(far["LSTM, b = 3"]),
+    "far_transformer_low": min(far["Transformer"]),
+    "far_transformer_high": max(far["Transformer"]),
+    "cosine_no_residual_6_low": min(after_6["no residual"]),
+    "cosine_pre_24_low": min(after_24["pre"]),
+    "cosine_pre_24_high": max(after_24["pre"]),
+    "cosine_post_24_low": min(after_24["post"]),
+    "cosine_post_24_high": max(after_24["post"]),
+    "gradient_pre_low": min(gradient_ratio["pre"]),
+    "gradient_pre_high": max(gradient_ratio["pre"]),
+    "gradient_post_low": min(gradient_ratio["post"]),
+    "gradient_post_high": max(gradient_ratio["post"]),
+    "gradient_no_norm_low": min(gradient_ratio["no norm"]),
+    "gradient_no_norm_high": max(gradient_ratio["no norm"]),
+    "newton_gap": newton_gap,
+    "newton_high": max(untrained),
+    "newton_gru_64_low": min(counts("GRU", "parity", 64)),
+    "newton_gru_64_high": max(counts("GRU", "parity", 64)),
+    "newton_gru_256_low": min(counts("GRU", "parity", 256)),
+    "newton_gru_256_high": max(counts("GRU", "parity", 256)),
+    "newton_rnn_64_low": min(counts("RNN", "parity", 64)),
+    "newton_rnn_64_high": max(counts("RNN", "parity", 64)),
+    "newton_rnn_256_low": min(counts("RNN", "parity", 256)),
+    "newton_rnn_256_high": max(counts("RNN", "parity", 256)),
+    "adjoint_gap": adjoint_gap,
+    "time_fused_1024": times["fused"][1024],
+    "time_loop_1024": times["loop"][1024],
+    "time_layer_1024": times["layer"][1024],
+    "time_ratio_fused": times["layer"][1024] / times["fused"][1024],
+}
+
+# %%
+results = results | {
+    "rnn_300_16_low": min(tracked("RNN", 300, 16)),
+    "rnn_300_16_high": max(tracked("RNN", 300, 16)),
+    "rnn_300_256_low": min(tracked("RNN", 300, 256)),
+    "rnn_300_256_high": max(tracked("RNN", 300, 256)),
+    "rnn_900_16_low": min(tracked("RNN", 900, 16)),
+    "rnn_900_16_high": max(tracked("RNN", 900, 16)),
+    "rnn_900_256_low": min(tracked("RNN", 900, 256)),
+    "rnn_900_256_high": max(tracked("RNN", 900, 256)),
+    "gru_300_16_low": min(tracked("GRU", 300, 16)),
+    "gru_300_16_high": max(tracked("GRU", 300, 16)),
+    "gru_300_256_low": min(tracked("GRU", 300, 256)),
+    "gru_300_256_high": max(tracked("GRU", 300, 256)),
+    "gru_900_16_low": min(tracked("GRU", 900, 16)),
+    "gru_900_16_high": max(tracked("GRU", 900, 16)),
+    "gru_900_256_low": min(tracked("GRU", 900, 256)),
+    "gru_900_256_high": max(tracked("GRU", 900, 256)),
+    "transformer_300_16_low": min(tracked("Transformer", 300, 16)),
+    "transformer_300_16_high": max(tracked("Transformer", 300, 16)),
+    "transformer_300_256_low": min(tracked("Transformer", 300, 256)),
+    "transformer_300_256_high": max(tracked("Transformer", 300, 256)),
+    "transformer_900_16_low": min(tracked("Transformer", 900, 16)),
+    "transformer_900_16_high": max(tracked("Transformer", 900, 16)),
+    "transformer_900_256_low": min(tracked("Transformer", 900, 256)),
+    "transformer_900_256_high": max(tracked("Transformer", 900, 256)),
+}
