@@ -21,6 +21,9 @@ DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
 
 # %%
+from snippets._lab import gradients, span, verdict
+
+# %%
 from snippets.birnn import BiLSTM, meeting
 
 # %%
@@ -49,12 +52,11 @@ def halves(twin):
     # --8<-- [end:halves]
 
 
-def everything(model, x):
+# %%
+def outputs_and_gradient(model, x):
     x = x.clone().requires_grad_()
     out, (h, c) = model(x)
-    weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).to(out).view_as(out)
-    total = (out * weight).sum() + h.square().sum() + c.square().sum()
-    return out, h, c, *torch.autograd.grad(total, x)
+    return out, h, c, *gradients((out, h, c), x)
 
 
 differences = []
@@ -62,9 +64,8 @@ for seed in SEEDS:
     torch.manual_seed(seed)
     twin = nn.LSTM(3, 5, batch_first=True, bidirectional=True).double()
     ours, x = halves(twin).double().to(DEVICE), torch.randn(4, 30, 3).double()
-    pairs = zip(
-        everything(ours, x.to(DEVICE)), everything(twin.to(DEVICE), x.to(DEVICE))
-    )
+    models = (ours, twin.to(DEVICE))
+    pairs = zip(*(outputs_and_gradient(model, x.to(DEVICE)) for model in models))
     differences += [(a - b).abs().max().item() for a, b in pairs]
 torch_gap = max(differences)
 print(f"largest difference from nn.LSTM(bidirectional=True): {torch_gap:.0e}")
@@ -102,6 +103,7 @@ def delayed(lstm, x, k):
     # --8<-- [end:delayed]
 
 
+# %%
 torch.manual_seed(0)
 T = 7
 model = BiLSTM(3, 5).double().to(DEVICE)
@@ -116,8 +118,9 @@ forward_sees, backward_sees, both_see, delayed_sees = panels.values()
 lower = torch.ones(T, T, dtype=torch.bool).tril()
 assert torch.equal(forward_sees, lower), "the forward half was to be a lower triangle"
 assert torch.equal(backward_sees, lower.mT), "the backward half an upper one"
-assert both_see.all()
-assert torch.equal(delayed_sees, torch.ones(T, T, dtype=torch.bool).tril(3))
+assert both_see.all(), "both halves together were to see everything"
+three_ahead = torch.ones(T, T, dtype=torch.bool).tril(3)
+assert torch.equal(delayed_sees, three_ahead), "who waits 3 steps was to see 3 ahead"
 zeros_forward = int((~forward_sees).sum())
 zeros_backward = int((~backward_sees).sum())
 print(f"exact zeros of {T * T}: forward {zeros_forward}, backward {zeros_backward}")
@@ -125,12 +128,12 @@ print(f"exact zeros of {T * T}: forward {zeros_forward}, backward {zeros_backwar
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(6.4, 2.0))
 for ax, (name, seen), one in zip(axes, panels.items(), ("C0", "C1", None, "C0")):
-    places = {}  # colour: (s, t) of the dots
+    dots = {}  # colour: their (s, t)
     for t, s in seen.nonzero().tolist():
         colour = one or ("black" if s == t else "C0" if s < t else "C1")
-        places.setdefault(colour, []).append((s + 1, t + 1))
-    for colour, dots in places.items():
-        ax.plot(*zip(*dots), "o", ms=4.5, color=colour, mec="none")
+        dots.setdefault(colour, []).append((s + 1, t + 1))
+    for colour, where in dots.items():
+        ax.plot(*zip(*where), "o", ms=4.5, color=colour, mec="none")
     ax.set(xlim=(0.3, T + 0.7), ylim=(T + 0.7, 0.3), aspect="equal", xlabel="s")
     ax.set_xticks([1, T])
     ax.set_yticks([1, T])
@@ -170,6 +173,7 @@ def bits(batch_size, past, ahead, generator):
     return x.to(DEVICE), y.roll(past, 1).to(DEVICE)
 
 
+# %%
 class Tagger(nn.Module):
     def __init__(self, kind, hidden=False, wait=0):
         super().__init__()
@@ -186,6 +190,7 @@ class Tagger(nn.Module):
         return self.readout(delayed(self.lstm, x, self.wait))
 
 
+# %%
 def accuracy(model, past, ahead, seed):
     x, y = bits(1000, past, ahead, torch.Generator().manual_seed(1000 + seed))
     with torch.no_grad():
@@ -211,6 +216,7 @@ def train(seed, past, ahead, **kind):
     return short, accuracy(model, past, ahead, seed)
 
 
+# %%
 ROWS = {  # name: (past, ahead), model
     "future_forward": ((0, 3), {"kind": "forth"}),
     "future_backward": ((0, 3), {"kind": "back"}),
@@ -229,17 +235,20 @@ for name, runs in rows.items():
 
 
 # %%
-def ends(name, budget):
-    found = [run[budget] for run in rows[name]]
-    return min(found), max(found)
+def low(name, budget):
+    return span(run[budget] for run in rows[name])[0]
+
+
+def high(name, budget):
+    return span(run[budget] for run in rows[name])[1]
 
 
 for name in ("future_forward", "sides_forward", "sides_backward"):
-    assert max(ends(name, 0)[1], ends(name, 1)[1]) < 0.55, f"{name}: chance expected"
-assert max(ends("sides_both", 0)[1], ends("sides_both", 1)[1]) < 0.76, "the theorem"
+    assert max(high(name, 0), high(name, 1)) < 0.55, f"{name}: chance expected"
+assert max(high("sides_both", 0), high("sides_both", 1)) < 0.76, "the theorem"
 for name in ("future_backward", "future_both", "future_wait", "sides_hidden"):
-    assert ends(name, 1)[0] > 0.99, f"{name} was to learn it"
-assert ends("sides_wait", 1)[0] > 0.99
+    assert low(name, 1) > 0.99, f"{name} was to learn it"
+assert low("sides_wait", 1) > 0.99, "who waits one step was to learn it"
 long_wait_solved = sum(run[1] > 0.99 for run in rows["long_wait"])
 
 
@@ -248,10 +257,10 @@ def parameters(**kind):
 
 
 one_parameters, both_parameters = parameters(kind="forth"), parameters(kind="both")
-assert one_parameters > both_parameters
+assert one_parameters > both_parameters, "one direction was to have more parameters"
 
-helps = ends("future_both", 1)[0] > 0.99 and ends("future_forward", 1)[1] < 0.55
-claim_future = "holds" if helps and not forward_sees.triu(1).any() else "fails"
+helps = low("future_both", 1) > 0.99 and high("future_forward", 1) < 0.55
+claim_future = verdict(helps and not forward_sees.triu(1).any())
 
 # %% [markdown] lang="zh"
 # ## `out[:, -1]` 的代价
@@ -285,6 +294,13 @@ def read(model, readout, x, place):
     return readout(out[:, -1] if place == "out" else torch.cat((h[0], h[1]), 1))
 
 
+def accuracy_read(model, readout, x, y, place):
+    with torch.no_grad():
+        right = read(model, readout, x, place).argmax(1) == y
+    return right.float().mean().item()
+
+
+# %%
 def classify(seed, place, fitted):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -303,16 +319,13 @@ def classify(seed, place, fitted):
         loss.backward()
         optimizer.step()
         if step % CHECK == 0:
-            with torch.no_grad():
-                right = (
-                    read(model, readout, held_out[0], place).argmax(1) == held_out[1]
-                )
-            curve.append(right.float().mean().item())
+            curve.append(accuracy_read(model, readout, *held_out, place))
         if step == SHORT and curve[-1] > 0.99:
             break
     return curve
 
 
+# %%
 PLACES = {
     "state_default": ("h_n", False),
     "out_default": ("out", False),
@@ -321,20 +334,26 @@ PLACES = {
 }
 places = {name: [classify(s, *p) for s in SEEDS] for name, p in PLACES.items()}
 for name, runs in places.items():
-    at = SHORT // CHECK - 1
-    print(f"{name:14s}", "  ".join(f"{c[at]:.3f} {c[-1]:.3f}" for c in runs))
+    both = ((curve[SHORT // CHECK - 1], curve[-1]) for curve in runs)
+    print(f"{name:14s}", "  ".join(f"{short:.3f} {long:.3f}" for short, long in both))
 
 
-def placed(name, index):
-    found = [curve[index] for curve in places[name]]
-    return min(found), max(found)
+# %%
+def placed_short(name):
+    return span(curve[SHORT // CHECK - 1] for curve in places[name])
 
 
-assert placed("state_default", -1)[0] > 0.99 and placed("state_fitted", -1)[0] > 0.99
-assert placed("out_default", -1)[1] < 0.3, "the forward half was not to get so far"
-assert placed("out_fitted", -1)[0] > 0.95, "fitted to the lag, it was"
+def placed_long(name):
+    return span(curve[-1] for curve in places[name])
 
 
+for name in ("state_default", "state_fitted"):
+    assert placed_long(name)[0] > 0.99, f"{name} was to learn it"
+assert placed_long("out_default")[1] < 0.3, "the forward half was not to get so far"
+assert placed_long("out_fitted")[0] > 0.95, "fitted to the lag, it was"
+
+
+# %%
 def dead(place):
     """How many parameters of the backward half have a gradient of exactly 0."""
     torch.manual_seed(0)
@@ -405,12 +424,17 @@ for seed in SEEDS:
             "packed": max(repaired, state).item(),
         }
     )
+
+# %%
 padded = {key: [found[key] for found in padding] for key in padding[0]}
 for key, found in padded.items():
     print(f"{key:8s}", " ".join(f"{value:.1e}" for value in found))
-assert max(padded["forward"]) < 1e-12 and max(padded["packed"]) < 1e-12
-assert min(padded["last"]) > 0.02 and min(padded["state"]) > 0.02
-assert all(a < b / 5 for a, b in zip(padded["first"], padded["last"]))
+assert max(padded["forward"]) < 1e-12, "padding was not to reach the forward outputs"
+assert max(padded["packed"]) < 1e-12, "packed, nothing was to change"
+assert min(padded["last"]) > 0.02, "the backward half was to be spoilt at the end"
+assert min(padded["state"]) > 0.02, "so was the last state of the forward half"
+fades = all(a < b / 5 for a, b in zip(padded["first"], padded["last"]))
+assert fades, "the backward half was to forget the padding by the first step"
 
 # %% [markdown] lang="zh"
 # 打包的写法，页面折叠处用的就是这一段。
@@ -559,9 +583,47 @@ results = {
     "long": 3 * STEPS,
     "one_parameters": one_parameters,
     "both_parameters": both_parameters,
+    "future_forward_short_low": low("future_forward", 0),
+    "future_forward_short_high": high("future_forward", 0),
+    "future_forward_long_low": low("future_forward", 1),
+    "future_forward_long_high": high("future_forward", 1),
+    "future_backward_long_low": low("future_backward", 1),
+    "future_both_long_low": low("future_both", 1),
+    "future_wait_long_low": low("future_wait", 1),
+    "sides_forward_short_low": low("sides_forward", 0),
+    "sides_forward_short_high": high("sides_forward", 0),
+    "sides_forward_long_low": low("sides_forward", 1),
+    "sides_forward_long_high": high("sides_forward", 1),
+    "sides_backward_short_low": low("sides_backward", 0),
+    "sides_backward_short_high": high("sides_backward", 0),
+    "sides_backward_long_low": low("sides_backward", 1),
+    "sides_backward_long_high": high("sides_backward", 1),
+    "sides_both_short_low": low("sides_both", 0),
+    "sides_both_short_high": high("sides_both", 0),
+    "sides_both_long_low": low("sides_both", 1),
+    "sides_both_long_high": high("sides_both", 1),
+    "sides_hidden_long_low": low("sides_hidden", 1),
+    "sides_wait_long_low": low("sides_wait", 1),
     "long_wait_solved": long_wait_solved,
+    "claim_future": claim_future,
+}
+
+# %%
+results = results | {
     "places_short": SHORT,
     "places_long": 3 * SHORT,
+    "state_default_short_low": placed_short("state_default")[0],
+    "state_default_long_low": placed_long("state_default")[0],
+    "out_default_short_low": placed_short("out_default")[0],
+    "out_default_short_high": placed_short("out_default")[1],
+    "out_default_long_low": placed_long("out_default")[0],
+    "out_default_long_high": placed_long("out_default")[1],
+    "state_fitted_short_low": placed_short("state_fitted")[0],
+    "state_fitted_long_low": placed_long("state_fitted")[0],
+    "out_fitted_short_low": placed_short("out_fitted")[0],
+    "out_fitted_short_high": placed_short("out_fitted")[1],
+    "out_fitted_long_low": placed_long("out_fitted")[0],
+    "out_fitted_long_high": placed_long("out_fitted")[1],
     "back_parameters": back_parameters,
     "dead_out": dead_out,
     "padding_last_low": min(padded["last"]),
@@ -575,13 +637,4 @@ results = {
     "cheating_prefix_high": max(prefix for _, prefix in cheating),
     "honest_low": min(trained for trained, _ in honest),
     "honest_high": max(trained for trained, _ in honest),
-    "claim_future": claim_future,
 }
-for name in ROWS:
-    for budget, word in enumerate(("short", "long")):
-        low, high = ends(name, budget)
-        results[f"{name}_{word}_low"], results[f"{name}_{word}_high"] = low, high
-for name in PLACES:
-    for index, word in ((SHORT // CHECK - 1, "short"), (-1, "long")):
-        low, high = placed(name, index)
-        results[f"{name}_{word}_low"], results[f"{name}_{word}_high"] = low, high

@@ -13,7 +13,6 @@
 
 # %%
 import os
-import time
 
 import matplotlib.pyplot as plt
 import torch
@@ -23,6 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
+
+# %%
+from snippets._lab import gradients, mean, seconds, span, verdict
 
 # %%
 from snippets.conv1d import TCN, CausalConv1d, adding
@@ -46,11 +48,6 @@ from snippets.rnn import RNN
 
 
 # %%
-def everything(out, inputs):
-    weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).to(out).view_as(out)
-    return out, *torch.autograd.grad((out * weight).sum(), inputs)
-
-
 differences, other_length = [], []
 for seed in SEEDS:
     torch.manual_seed(seed)
@@ -60,9 +57,10 @@ for seed in SEEDS:
         ours.load_state_dict(twin.state_dict())
         x = torch.randn(4, 40, 3).double().to(DEVICE).requires_grad_()
         padded = nn.functional.pad(x.mT, ((K - 1) * d, 0))
-        own = everything(ours(x), [x, *ours.parameters()])
-        wanted = everything(twin(padded).mT, [x, *twin.parameters()])
-        differences += [(a - b).abs().max().item() for a, b in zip(own, wanted)]
+        out, wanted = ours(x), twin(padded).mT
+        own = out, *gradients(out, [x, *ours.parameters()])
+        torchs = wanted, *gradients(wanted, [x, *twin.parameters()])
+        differences += [(a - b).abs().max().item() for a, b in zip(own, torchs)]
         other_length.append((ours(x[:, :25]) - ours(x)[:, :25]).abs().max().item())
 torch_gap, length_gap = max(differences), max(other_length)
 print(f"largest difference from nn.Conv1d: {torch_gap:.0e}")
@@ -102,18 +100,19 @@ def measured_field(model, T):
     return field, outside, sizes[middle + 1 :].max().item()
 
 
+# %%
 torch.manual_seed(0)
 outside_gradient = future_gradient = 0.0
 fields = {}
 for K in (2, 3, 5):
     for L in (1, 2, 3, 4, 5):
-        model = TCN(2, 16, K, L).double().to(DEVICE)
+        once = TCN(2, 16, K, L).double().to(DEVICE)
         doubled = [
             CausalConv1d(16 if n else 2, 16, K, 2 ** (n // 2)) for n in range(2 * L)
         ]
         twice = nn.Sequential(*doubled).double().to(DEVICE)
         for name, net, convolutions in [
-            ("one", model, list(model.levels)),
+            ("one", once, list(once.levels)),
             ("two", twice, doubled),
         ]:
             formula = 1 + sum((K - 1) * c.dilation for c in convolutions)
@@ -127,7 +126,8 @@ for K in (2, 3, 5):
     print(f"K={K}  one a level", [fields["one", K, L] for L in range(1, 6)], end="")
     print("  two a level", [fields["two", K, L] for L in range(1, 6)])
 print("gradient beyond the wall", outside_gradient, " from the future", future_gradient)
-assert outside_gradient == 0 and future_gradient == 0
+assert outside_gradient == 0, "beyond the wall nothing was to be seen"
+assert future_gradient == 0, "nothing of the future was to be seen"
 
 # %% [markdown] lang="zh"
 # ## 墙里墙外
@@ -166,6 +166,11 @@ class States(nn.Module):
         return self.rnn(x)[0]
 
 
+def plain():
+    return States(orthogonal(nn.RNN(1, 32, batch_first=True)))
+
+
+# %%
 def remember(make, seed, steps):
     """Accuracy at each lag after a third of the steps and after all of them."""
     torch.manual_seed(seed)
@@ -194,19 +199,13 @@ def remember(make, seed, steps):
     return found
 
 
+# %%
 four = [remember(lambda: TCN(1, 32, 2, 4), seed, SHORT) for seed in SEEDS]
-
-
-def plain():
-    return States(orthogonal(nn.RNN(1, 32, batch_first=True)))
-
-
 free = [remember(plain, seed, LONG) for seed in SEEDS]
 
 
 def at_lag(runs, budget, lag):
-    found = [run[budget][lag] for run in runs]
-    return min(found), max(found)
+    return span(run[budget][lag] for run in runs)
 
 
 for name, runs, budget in [
@@ -220,12 +219,13 @@ for name, runs, budget in [
     )
     print(f"{name:16s} {budget} steps  {shown}")
 
+# %%
 inside = min(at_lag(four, SHORT, lag)[0] for lag in range(16))
-beyond = [at_lag(four, SHORT, lag) for lag in range(16, LAGS)]
+beyond = span(run[SHORT][lag] for run in four for lag in range(16, LAGS))
 assert inside > 0.98, "every lag inside the field was to be learnt"
-assert 0.45 < min(low for low, _ in beyond) <= max(high for _, high in beyond) < 0.55
+assert 0.45 < beyond[0] <= beyond[1] < 0.55, "beyond it there was only to guess"
 assert at_lag(free, LONG, 16)[0] > 0.9, "an RNN has no wall at 16"
-slope = [sum(run[LONG][lag] for run in free) / len(free) for lag in range(LAGS)]
+slope = [mean(run[LONG][lag] for run in free) for lag in range(LAGS)]
 assert slope[40] < slope[20] < slope[4] + 1e-9, "what it has instead is a slope"
 
 # %%
@@ -235,7 +235,7 @@ for runs, budget, colour, style, label in [
     (free, SHORT, "C1", ":", f"RNN, {SHORT}"),
     (free, LONG, "C1", "-", f"RNN, {LONG}"),
 ]:
-    means = [sum(run[budget][lag] for run in runs) / len(runs) for lag in range(LAGS)]
+    means = [mean(run[budget][lag] for run in runs) for lag in range(LAGS)]
     ax.plot(range(LAGS), means, style, color=colour, label=label)
 ax.axvline(15.5, color="black", lw=1, ls="--")
 ax.axhline(0.5, color="gray", lw=1, ls=":")
@@ -293,15 +293,18 @@ def add(levels, seed, steps=600):
         return loss_on(4000).item(), len(losses), model.field
 
 
+# %%
 wide = [add(5, seed) for seed in SEEDS]
 narrow = [add(4, seed, steps=200) for seed in SEEDS]
+wide_errors = span(error for error, _, _ in wide)
+narrow_errors = span(error for error, _, _ in narrow)
 floor = 2 * (50 - narrow[0][2]) / 50 / 12
 for name, runs in [("field 63", wide), ("field 31", narrow)]:
     print(name, " ".join(f"{error:.4f} ({steps})" for error, steps, _ in runs))
 print(f"lower bound with a field of 31: {floor:.4f}; always 1: {1 / 6:.4f}")
-assert max(error for error, _, _ in wide) < 0.01, "the field covers all: to be learnt"
-assert min(error for error, _, _ in narrow) > 0.9 * floor, "no way past the wall"
-assert sum(error for error, _, _ in narrow) / 5 < 0.14, "but what is inside is learnt"
+assert wide_errors[1] < 0.01, "the field covers all: to be learnt"
+assert narrow_errors[0] > 0.9 * floor, "no way past the wall"
+assert mean(error for error, _, _ in narrow) < 0.14, "but what is inside is learnt"
 
 # %% [markdown] lang="zh"
 # ## 手写数字，64 步
@@ -333,6 +336,7 @@ images = torch.tensor(images, dtype=torch.float32).unsqueeze(2) / 8 - 1  # (N, 6
 labels = torch.tensor(labels)
 
 
+# %%
 def convolutional():
     return nn.Sequential(
         nn.Conv1d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool1d(2),
@@ -355,6 +359,7 @@ class ReadsTheEnd(nn.Module):
         return self.readout(self.rnn(x.mT)[1][-1])
 
 
+# %%
 def read_digits(make, seed, rate, epochs, shuffled=False):
     """Accuracy on the test set after each epoch."""
     torch.manual_seed(seed)
@@ -379,6 +384,7 @@ def read_digits(make, seed, rate, epochs, shuffled=False):
     return accuracies
 
 
+# %%
 cnn = [read_digits(convolutional, s, 2e-3, FEW) for s in DIGIT_SEEDS]
 cnn_shuffled = [read_digits(convolutional, s, 2e-3, FEW, True) for s in DIGIT_SEEDS]
 rnn = [read_digits(ReadsTheEnd, s, 1e-3, MANY) for s in DIGIT_SEEDS]
@@ -388,9 +394,8 @@ parameters = [
 ]
 
 
-def ends(runs, epochs):
-    found = [run[epochs - 1] for run in runs]
-    return min(found), max(found)
+def after(epochs, runs):
+    return [run[epochs - 1] for run in runs]
 
 
 print("parameters: CNN, RNN", parameters)
@@ -401,17 +406,14 @@ for name, runs, epochs in [
     ("RNN, orthogonal", rnn, FEW),
     ("RNN, orthogonal", rnn, MANY),
 ]:
-    print(f"{name:21s} {epochs} epochs  {{:.3f}}–{{:.3f}}".format(*ends(runs, epochs)))
+    low, high = span(after(epochs, runs))
+    print(f"{name:21s} {epochs} epochs  {low:.3f}–{high:.3f}")
 
-
-def mean(runs, epochs):
-    return sum(run[epochs - 1] for run in runs) / len(runs)
-
-
-assert mean(cnn, FEW) >= 0.96, "the CNN was to read at least 96 of 100"
-assert mean(cnn_shuffled, FEW) >= 0.95, "shuffled, too"
-assert mean(linear, FEW) >= 0.95, "and so was a linear map"
-assert mean(cnn, FEW) - mean(rnn, FEW) > 0.01, "in 12 epochs the RNN was to be behind"
+cnn_mean, rnn_mean = mean(after(FEW, cnn)), mean(after(FEW, rnn))
+assert cnn_mean >= 0.96, "the CNN was to read at least 96 of 100"
+assert mean(after(FEW, cnn_shuffled)) >= 0.95, "shuffled, too"
+assert mean(after(FEW, linear)) >= 0.95, "and so was a linear map"
+assert cnn_mean - rnn_mean > 0.01, "in 12 epochs the RNN was to be behind"
 
 # %%
 fig, ax = plt.subplots()
@@ -471,28 +473,25 @@ def longest_path(net, T):
     return max(length.values())
 
 
-def seconds(net):
-    net, x, best = net.to(DEVICE), torch.randn(8, 1000, H).to(DEVICE), float("inf")
-    clock = time.process_time if DEVICE == "cpu" else time.perf_counter
-    for _ in range(3):
-        start = clock()
-        net(x).sum().backward()
-        if DEVICE != "cpu":
-            torch.accelerator.synchronize()
-        best = min(best, clock() - start)
-    return best
+def forward_and_backward(net):
+    net, x = net.to(DEVICE), torch.randn(8, 1000, H).to(DEVICE)
+    return lambda: net(x).sum().backward()
 
 
+# %%
 macs = {name: multiply_adds(make()) for name, make in NETS.items()}
 paths = {
     name: [longest_path(make(), T) for T in (100, 200)] for name, make in NETS.items()
 }
-fused = {"RNN": lambda: States(nn.RNN(H, H, batch_first=True))}
-times = {name: seconds({**NETS, **fused}[name]()) for name in ("TCN", "RNN")}
+fused = States(nn.RNN(H, H, batch_first=True))
+times = {
+    name: seconds(forward_and_backward(net), DEVICE, times=3)
+    for name, net in [("TCN", NETS["TCN"]()), ("RNN", fused)]
+}
 for name in NETS:
     print(f"{name:9s} {macs[name]:5.1f} H²  longest path {paths[name]}")
 print("seconds", {name: round(value, 3) for name, value in times.items()})
-assert list(macs.values()) == [2, 3, 15, 2, 8]
+assert list(macs.values()) == [2, 3, 15, 2, 8], "so many products were expected"
 for name in ("conv K=2", "conv K=3", "TCN"):
     assert paths[name][0] == paths[name][1], "depth was not to depend on T"
 for name in ("RNN", "LSTM"):
@@ -623,25 +622,29 @@ assert held == (tcn.field - 1) * 8
 # On the note's statements, from what was measured above.
 
 # %%
-sees_relations = max(error for error, _, _ in wide) < 0.01
+sees_relations = wide_errors[1] < 0.01
 any_length = length_gap < 1e-12
-faster = mean(cnn, FEW) - mean(rnn, FEW) > 0.01
-stopped = max(high for _, high in beyond) < 0.55
+faster = cnn_mean - rnn_mean > 0.01
+stopped = beyond[1] < 0.55
 carries = at_lag(free, LONG, 16)[0] > 0.9
 fades = slope[40] < slope[4] - 0.05
 deep = all(paths[n][1] > 1.5 * paths[n][0] for n in ("RNN", "LSTM"))
 flat = paths["TCN"][0] == paths["TCN"][1]
 
-results = {
+verdicts = {
+    "claim_no_relations": verdict(not sees_relations),
+    "claim_whole": verdict(not any_length),
+    "claim_convenient": verdict(False, sometimes=faster and stopped and carries),
+    "claim_any_time": verdict(not (carries and fades), sometimes=True),
+    "claim_local": verdict(outside_gradient == 0 and stopped),
+    "claim_cheap": verdict(macs["conv K=2"] < macs["RNN"]),
+    "claim_shallow": verdict(flat and deep),
+}
+
+# %%
+results = verdicts | {
     "n": len(SEEDS),
     "n_digits": len(DIGIT_SEEDS),
-    "claim_no_relations": "fails" if sees_relations else "holds",
-    "claim_whole": "fails" if any_length else "holds",
-    "claim_convenient": "conditional" if faster and stopped and carries else "fails",
-    "claim_any_time": "conditional" if carries and fades else "holds",
-    "claim_local": "holds" if outside_gradient == 0 and stopped else "fails",
-    "claim_cheap": "fails" if macs["conv K=2"] >= macs["RNN"] else "holds",
-    "claim_shallow": "holds" if flat and deep else "fails",
     "torch_gap": torch_gap,
     "length_gap": length_gap,
     "field_one": fields["one", 3, 5],
@@ -651,35 +654,56 @@ results = {
     "short": SHORT,
     "long": LONG,
     "inside": inside,
-    "beyond_low": min(low for low, _ in beyond),
-    "beyond_high": max(high for _, high in beyond),
-    "adding_low": min(error for error, _, _ in wide),
-    "adding_high": max(error for error, _, _ in wide),
+    "beyond_low": beyond[0],
+    "beyond_high": beyond[1],
+    "rnn_short_16_low": at_lag(free, SHORT, 16)[0],
+    "rnn_short_16_high": at_lag(free, SHORT, 16)[1],
+    "rnn_short_40_low": at_lag(free, SHORT, 40)[0],
+    "rnn_short_40_high": at_lag(free, SHORT, 40)[1],
+    "rnn_long_16_low": at_lag(free, LONG, 16)[0],
+    "rnn_long_16_high": at_lag(free, LONG, 16)[1],
+    "rnn_long_40_low": at_lag(free, LONG, 40)[0],
+    "rnn_long_40_high": at_lag(free, LONG, 40)[1],
+    "adding_low": wide_errors[0],
+    "adding_high": wide_errors[1],
     "adding_steps_low": min(steps for _, steps, _ in wide),
     "adding_steps_high": max(steps for _, steps, _ in wide),
-    "narrow_low": min(error for error, _, _ in narrow),
-    "narrow_high": max(error for error, _, _ in narrow),
+    "narrow_low": narrow_errors[0],
+    "narrow_high": narrow_errors[1],
     "narrow_floor": floor,
+}
+
+# %%
+results = results | {
     "epochs_few": FEW,
     "epochs_many": MANY,
     "parameters_cnn": parameters[0],
     "parameters_rnn": parameters[1],
+    "cnn_low": min(after(FEW, cnn)),
+    "cnn_high": max(after(FEW, cnn)),
+    "shuffled_low": min(after(FEW, cnn_shuffled)),
+    "shuffled_high": max(after(FEW, cnn_shuffled)),
+    "linear_low": min(after(FEW, linear)),
+    "linear_high": max(after(FEW, linear)),
+    "rnn_few_low": min(after(FEW, rnn)),
+    "rnn_few_high": max(after(FEW, rnn)),
+    "rnn_many_low": min(after(MANY, rnn)),
+    "rnn_many_high": max(after(MANY, rnn)),
     "tcn_ms": 1000 * times["TCN"],
     "rnn_ms": 1000 * times["RNN"],
+    "macs_conv2": macs["conv K=2"],
+    "path_conv2_100": paths["conv K=2"][0],
+    "path_conv2_200": paths["conv K=2"][1],
+    "macs_conv3": macs["conv K=3"],
+    "path_conv3_100": paths["conv K=3"][0],
+    "path_conv3_200": paths["conv K=3"][1],
+    "macs_tcn": macs["TCN"],
+    "path_tcn_100": paths["TCN"][0],
+    "path_tcn_200": paths["TCN"][1],
+    "macs_rnn": macs["RNN"],
+    "path_rnn_100": paths["RNN"][0],
+    "path_rnn_200": paths["RNN"][1],
+    "macs_lstm": macs["LSTM"],
+    "path_lstm_100": paths["LSTM"][0],
+    "path_lstm_200": paths["LSTM"][1],
 }
-for budget, name in ((SHORT, "short"), (LONG, "long")):
-    for lag in (16, 24, 40):
-        low, high = at_lag(free, budget, lag)
-        results[f"rnn_{name}_{lag}_low"] = low
-        results[f"rnn_{name}_{lag}_high"] = high
-for name, runs, epochs in [
-    ("cnn", cnn, FEW),
-    ("shuffled", cnn_shuffled, FEW),
-    ("linear", linear, FEW),
-    ("rnn_few", rnn, FEW),
-    ("rnn_many", rnn, MANY),
-]:
-    results[f"{name}_low"], results[f"{name}_high"] = ends(runs, epochs)
-for name, key in zip(NETS, ("conv2", "conv3", "tcn", "rnn", "lstm")):
-    results[f"macs_{key}"] = macs[name]
-    results[f"path_{key}_100"], results[f"path_{key}_200"] = paths[name]

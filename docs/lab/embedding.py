@@ -14,7 +14,6 @@
 # %%
 import math
 import os
-import time
 
 import matplotlib.pyplot as plt
 import torch
@@ -23,6 +22,9 @@ from torch.nn.functional import normalize, one_hot
 
 DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
+
+# %%
+from snippets._lab import mean, seconds, span, verdict
 
 # %%
 from snippets.embedding import SkipGram, analogy, company, neighbours, noise_shares
@@ -41,8 +43,10 @@ from snippets.embedding import SkipGram, analogy, company, neighbours, noise_sha
 # %%
 corners = torch.eye(112, dtype=torch.float64)
 apart = torch.pdist(corners)
-assert (apart == math.sqrt(2)).all() and (corners @ corners.T - corners == 0).all()
+assert (apart == math.sqrt(2)).all(), "any two corners were to be equally far apart"
+assert (corners @ corners.T - corners == 0).all(), "and at right angles"
 
+# %%
 torch.manual_seed(0)
 table = nn.Embedding(112, 16).to(DEVICE)
 ids = torch.randint(112, (64, 5)).to(DEVICE)
@@ -63,31 +67,21 @@ print(
     f"look-up and product differ by {lookup_gap}, gradients {lookup_gradient_gap:.0e}"
 )
 assert lookup_gap == 0, "one term of the product is not zero: nothing is rounded"
-assert lookup_gradient_gap < 1e-4
+assert lookup_gradient_gap < 1e-4, "the gradients were to be the same but for rounding"
 
+# %%
 WORDS, WIDTH = 20_000, 64
 large = nn.Embedding(WORDS, WIDTH).to(DEVICE)
-ids = torch.randint(WORDS, (256,)).to(DEVICE)
-hot = one_hot(ids, WORDS).float()
-
-
-def seconds(work):
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        with torch.no_grad():
-            work()
-        if DEVICE != "cpu":
-            torch.accelerator.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-lookup_ratio = seconds(lambda: hot @ large.weight) / seconds(lambda: large(ids))
+some = torch.randint(WORDS, (256,)).to(DEVICE)
+hot_words = one_hot(some, WORDS).float()
+with torch.no_grad():
+    by_product_time = seconds(lambda: hot_words @ large.weight, DEVICE)
+    by_row_time = seconds(lambda: large(some), DEVICE)
+lookup_ratio = by_product_time / by_row_time
 print(
     f"{WORDS * WIDTH:,} multiply–adds a word, or none; {lookup_ratio:.0f} times as long"
 )
-assert lookup_ratio > 2
+assert lookup_ratio > 2, "looking up was to be faster"
 
 # %% [markdown] lang="zh"
 # ## 语料
@@ -121,6 +115,7 @@ def corpus(kind, generator):
     return sentences.flatten()[order].view_as(sentences)
 
 
+# %%
 def train(sentences, size, seed, stops, D=16, window=4, power=0.75):
     """Skip-gram with five noise words; the model's word vectors at each stop."""
     torch.manual_seed(seed)
@@ -184,6 +179,7 @@ def measure(vectors):
     }
 
 
+# %%
 runs, vectors = {}, {}
 for kind in [*SHARES, "private", "shuffled"]:
     for seed in SEEDS:
@@ -196,30 +192,43 @@ for kind in [*SHARES, "private", "shuffled"]:
             first_model, first_sentences = model, sentences
 
 
-def span(kind, key, stop=STOPS[-1]):
-    values = [run[key] for run in runs[kind, stop]]
-    return min(values), max(values)
+# %%
+def low(kind, key, stop=STOPS[-1]):
+    return span(run[key] for run in runs[kind, stop])[0]
+
+
+def high(kind, key, stop=STOPS[-1]):
+    return span(run[key] for run in runs[kind, stop])[1]
+
+
+def written(kind, key, stop=STOPS[-1]):
+    """From the lowest to the highest, or one number where they look the same."""
+    ends = f"{low(kind, key, stop):.2f}", f"{high(kind, key, stop):.2f}"
+    return "–".join(dict.fromkeys(ends))
 
 
 KEYS = ("excluded", "allowed", "itself", "nearest", "parallel")
-for (kind, stop), _ in runs.items():
-    print(f"{kind!s:8s} {stop}", end="")
-    for key in KEYS:
-        print(f"  {key} {{:.2f}}–{{:.2f}}".format(*span(kind, key, stop)), end="")
-    print()
+for kind, stop in runs:
+    found = (f"{key} {written(kind, key, stop)}" for key in KEYS)
+    print(f"{kind!s:8s} {stop}", *found, sep="  ")
+
+# %%
 for stop in STOPS:
-    assert span(1.0, "excluded", stop)[0] >= 0.95, "the regular corpus was to be solved"
-    assert span(1.0, "allowed", stop)[0] >= 0.9
+    assert low(1.0, "excluded", stop) >= 0.95, "the regular corpus was to be solved"
+    assert low(1.0, "allowed", stop) >= 0.9, "even with all words allowed"
     # no gender anywhere, and yet:
-    assert span(0.0, "excluded", stop)[0] >= 0.9
-    assert span(0.0, "nearest", stop)[0] >= 0.9, "the answer was to be c's neighbour"
-    assert span(0.0, "allowed", stop)[1] <= 0.25 and span(0.0, "itself", stop)[0] >= 0.7
-    assert max(map(abs, span(0.0, "parallel", stop))) < 0.3
-    assert span("private", "excluded", stop)[1] < 0.8, "irregular: it was to fall"
-    assert span("shuffled", "excluded", stop)[1] < 0.1, "shuffled: nothing was left"
-assert span(1.0, "parallel")[0] > 0.8 and span(1.0, "nearest")[1] < 0.3
-assert span("private", "excluded")[1] < 0.5, "more training does not mend it"
-assert span(0.1, "allowed", STOPS[0])[1] < 0.5 < span(0.1, "allowed")[0]
+    assert low(0.0, "excluded", stop) >= 0.9, "full marks were to need no gender"
+    assert low(0.0, "nearest", stop) >= 0.9, "the answer was to be c's neighbour"
+    assert high(0.0, "allowed", stop) <= 0.25, "all words allowed, it was to fail"
+    assert low(0.0, "itself", stop) >= 0.7, "and to answer c itself"
+    assert low(0.0, "parallel", stop) > -0.3, "nothing was to be parallel"
+    assert high(0.0, "parallel", stop) < 0.3, "nothing was to be parallel"
+    assert high("private", "excluded", stop) < 0.8, "irregular: it was to fall"
+    assert high("shuffled", "excluded", stop) < 0.1, "shuffled: nothing was left"
+assert low(1.0, "parallel") > 0.8, "the differences were to be parallel"
+assert high(1.0, "nearest") < 0.3, "the neighbour alone was not to be enough"
+assert high("private", "excluded") < 0.5, "more training does not mend it"
+assert high(0.1, "allowed", STOPS[0]) < 0.5 < low(0.1, "allowed"), "in time it learns"
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(4.8, 3.0), sharey=True)
@@ -230,10 +239,10 @@ LINES = {
 }
 for ax, stop in zip(axes, STOPS):
     for key, (colour, marker, style, label) in LINES.items():
-        spans = [span(share, key, stop) for share in SHARES]
-        middle = [sum(r[key] for r in runs[g, stop]) / len(SEEDS) for g in SHARES]
+        ends = [span(run[key] for run in runs[share, stop]) for share in SHARES]
+        middle = [mean(run[key] for run in runs[share, stop]) for share in SHARES]
         places = range(len(SHARES))
-        ax.vlines(places, *zip(*spans), color=colour, linewidth=1)
+        ax.vlines(places, *zip(*ends), color=colour, linewidth=1)
         ax.plot(
             places, middle, color=colour, marker=marker, linestyle=style, label=label
         )
@@ -267,6 +276,7 @@ def in_plane(vectors):
     return ((points - middle) @ axes[:2].T).tolist(), share
 
 
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.8))
 plane_shares = []
 for ax, kind in zip(axes, (1.0, 0.0)):
@@ -305,16 +315,18 @@ def pair_counts(sentences, window):
     return (VOCABULARY * word + context).bincount(minlength=VOCABULARY**2)
 
 
+# %%
 generator = torch.Generator().manual_seed(0)
 sentences = company(SENTENCES, generator)
 order = torch.rand(sentences.shape, generator=generator).argsort(1)
 inside = sentences.gather(1, order)
 order_changes = (pair_counts(sentences, 4) != pair_counts(inside, 4)).sum().item()
 print(f"pairs that change with the order inside the sentence: {order_changes}")
-assert order_changes == 0
-assert (pair_counts(sentences, 1) != pair_counts(inside, 1)).any()
+assert order_changes == 0, "with a wide window no pair was to change"
+narrow_changes = pair_counts(sentences, 1) != pair_counts(inside, 1)
+assert narrow_changes.any(), "with a narrow window some were to change"
 
-KING, LAST = slice(24, 32), slice(72, 80)  # the words of two roles
+# %%
 senses = []
 for seed in SEEDS:
     sentences = company(SENTENCES, torch.Generator().manual_seed(seed))
@@ -331,12 +343,13 @@ for seed in SEEDS:
             "apart": (unit[25:32] @ unit[73:80].T).mean().item(),
         }
     )
-for key in senses[0]:
-    found = [sense[key] for sense in senses]
-    print(f"{key:6s} {min(found):.2f}–{max(found):.2f}")
+sense_ends = {key: span(sense[key] for sense in senses) for key in senses[0]}
+for key, (lowest, highest) in sense_ends.items():
+    print(f"{key:6s} {lowest:.2f}–{highest:.2f}")
 for sense in senses:
-    assert min(sense["one"], sense["two"]) > sense["rest"] + 0.2
-    assert max(sense["one"], sense["two"]) < sense["plain"] - 0.05
+    nearer, farther = max(sense["one"], sense["two"]), min(sense["one"], sense["two"])
+    assert farther > sense["rest"] + 0.2, "it was to be close to both companies"
+    assert nearer < sense["plain"] - 0.05, "but to neither as close as a plain word"
 
 # %% [markdown] lang="zh"
 # ## 只数数
@@ -369,8 +382,9 @@ for seed in SEEDS:
     counting.append(measure(by_counting(sentences)))
 for key in ("excluded", "allowed"):
     print(key, *(f"{run[key]:.2f}" for run in counting))
-    assert min(run[key] for run in counting) >= 0.95
+    assert min(run[key] for run in counting) >= 0.95, "counting was to be enough"
 
+# %%
 n = counted(first_sentences)
 shares = noise_shares(first_sentences.flatten().bincount())
 optimum = (n / n.sum(1, keepdim=True) / (5 * shares)).log()
@@ -381,7 +395,8 @@ correlation = torch.corrcoef(torch.stack((optimum[seen], learned[seen])))[0, 1].
 unseen = learned[~seen].mean().item()
 seen_mean = learned[seen].mean().item()
 print(f"correlation {correlation:.2f}; seen {seen_mean:.2f}, never seen {unseen:.2f}")
-assert correlation > 0.6 and unseen < seen_mean - 2
+assert correlation > 0.6, "what was learned was to follow the optimum"
+assert unseen < seen_mean - 2, "pairs never seen were to score lower"
 
 # %% [markdown] lang="zh"
 # ## 四分之三次方
@@ -403,14 +418,10 @@ def skewed(seed):
     return sentences[torch.rand(len(role), generator=generator) < role**-1.5]
 
 
-counts = skewed(0).flatten().bincount()
-common, rare = (
-    counts[16:24].double().mean().item(),
-    counts[72:80].double().mean().item(),
-)
+word_counts = skewed(0).flatten().bincount()
 powers = {}
 for power in (0.0, 0.75, 1.0):
-    shares = noise_shares(counts, power)
+    shares = noise_shares(word_counts, power)
     ratio = (shares[16:24].mean() / shares[72:80].mean()).item()
     right = [
         measure(train(skewed(seed), VOCABULARY, seed, (200,), power=power)[0][0])
@@ -418,8 +429,8 @@ for power in (0.0, 0.75, 1.0):
     ]
     powers[power] = ratio, min(r["excluded"] for r in right)
     print(f"{power}: {ratio:5.1f} to 1, analogies {powers[power][1]:.2f} at least")
-assert powers[0.0][0] == 1 and 2 < powers[0.75][0] < powers[1.0][0]
-rare_boost = powers[1.0][0] / powers[0.75][0]
+assert powers[0.0][0] == 1, "at the power 0 all words were to be drawn alike"
+assert 2 < powers[0.75][0] < powers[1.0][0], "three quarters were to lie between"
 
 # %% [markdown] lang="zh"
 # ## 不是词的对象
@@ -451,7 +462,7 @@ for seed in SEEDS:
     ring.append(((gaps == 1) | (gaps == STATIONS - 1)).float().mean().item())
 print("nearest two are the neighbours:", *(f"{share:.2f}" for share in ring))
 assert min(ring) > 0.9, "company alone was to give the circle away"
-claim_objects = "holds" if lookup_gap == 0 and min(ring) > 0.9 else "conditional"
+claim_objects = verdict(lookup_gap == 0 and min(ring) > 0.9, sometimes=True)
 
 # %% [markdown] lang="zh"
 # ## 练习的答案
@@ -549,11 +560,14 @@ results = {
     "steps_low": STOPS[0],
     "steps_high": STOPS[1],
     "lookup_gap": lookup_gap,
-    "lookup_gradient_gap": lookup_gradient_gap,
     "lookup_ratio": lookup_ratio,
-    "plane_regular": plane_shares[0],
-    "plane_genderless": plane_shares[1],
     "order_changes": order_changes,
+    "sense_one_low": sense_ends["one"][0],
+    "sense_one_high": sense_ends["one"][1],
+    "sense_two_low": sense_ends["two"][0],
+    "sense_two_high": sense_ends["two"][1],
+    "sense_plain_low": sense_ends["plain"][0],
+    "sense_plain_high": sense_ends["plain"][1],
     "counting": min(run["excluded"] for run in counting),
     "counting_allowed": min(run["allowed"] for run in counting),
     "correlation": correlation,
@@ -567,15 +581,46 @@ results = {
     "ring": min(ring),
     "claim_objects": claim_objects,
 }
-NAMES = {1.0: "regular", 0.5: "half", 0.1: "tenth", 0.0: "genderless"}
-for kind in [*SHARES, "private", "shuffled"]:
-    for stop, mark in zip(STOPS, ("_early", "")):
-        for key in KEYS:
-            low, high = span(kind, key, stop)
-            name = f"{NAMES.get(kind, kind)}_{key}{mark}"
-            results[f"{name}_low"], results[f"{name}_high"] = low, high
-            ends = dict.fromkeys((f"{low:.2f}", f"{high:.2f}"))  # once, if the same
-            results[name] = "–".join(ends)
-for key in senses[0]:
-    found = [sense[key] for sense in senses]
-    results[f"sense_{key}_low"], results[f"sense_{key}_high"] = min(found), max(found)
+
+# %%
+EARLY = STOPS[0]
+results = results | {
+    "regular_excluded": written(1.0, "excluded"),
+    "regular_allowed": written(1.0, "allowed"),
+    "regular_nearest": written(1.0, "nearest"),
+    "regular_parallel_low": low(1.0, "parallel"),
+    "regular_parallel_high": high(1.0, "parallel"),
+    "half_excluded": written(0.5, "excluded"),
+    "half_allowed": written(0.5, "allowed"),
+    "half_nearest": written(0.5, "nearest"),
+    "half_parallel_low": low(0.5, "parallel"),
+    "half_parallel_high": high(0.5, "parallel"),
+    "tenth_allowed_early_low": low(0.1, "allowed", EARLY),
+    "tenth_allowed_early_high": high(0.1, "allowed", EARLY),
+    "tenth_excluded": written(0.1, "excluded"),
+    "tenth_allowed_low": low(0.1, "allowed"),
+    "tenth_allowed_high": high(0.1, "allowed"),
+    "tenth_allowed": written(0.1, "allowed"),
+    "tenth_nearest": written(0.1, "nearest"),
+    "tenth_parallel_low": low(0.1, "parallel"),
+    "tenth_parallel_high": high(0.1, "parallel"),
+    "genderless_excluded": written(0.0, "excluded"),
+    "genderless_allowed": written(0.0, "allowed"),
+    "genderless_itself_low": low(0.0, "itself"),
+    "genderless_itself_high": high(0.0, "itself"),
+    "genderless_nearest": written(0.0, "nearest"),
+    "genderless_parallel_low": low(0.0, "parallel"),
+    "genderless_parallel_high": high(0.0, "parallel"),
+    "private_excluded_early_low": low("private", "excluded", EARLY),
+    "private_excluded_early_high": high("private", "excluded", EARLY),
+    "private_excluded": written("private", "excluded"),
+    "private_allowed": written("private", "allowed"),
+    "private_nearest": written("private", "nearest"),
+    "private_parallel_low": low("private", "parallel"),
+    "private_parallel_high": high("private", "parallel"),
+    "shuffled_excluded": written("shuffled", "excluded"),
+    "shuffled_allowed": written("shuffled", "allowed"),
+    "shuffled_nearest": written("shuffled", "nearest"),
+    "shuffled_parallel_low": low("shuffled", "parallel"),
+    "shuffled_parallel_high": high("shuffled", "parallel"),
+}
