@@ -13,7 +13,6 @@
 # %%
 import math
 import os
-import time
 
 import matplotlib.pyplot as plt
 import torch
@@ -21,6 +20,9 @@ from torch import nn
 
 DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
+
+# %%
+from snippets._lab import mean, seconds, span, verdict
 
 # %%
 from snippets.gru import GRU, GRUCho2014, adding
@@ -48,11 +50,10 @@ def multiply_adds(module):
     return sum(p.numel() for p in module.parameters() if p.ndim == 2)
 
 
-for I, H in [(2, 32), (3, 5), (64, 256)]:  # noqa: E741
-    unit = size(nn.RNN(I, H))
-    assert [size(m(I, H)) // unit for m in TWINS.values()] == [1, 3, 4]
-    assert [size(m(I, H)) % unit for m in TWINS.values()] == [0, 0, 0]
-    assert size(GRU(I, H)) == size(GRUCho2014(I, H)) == 3 * unit
+for sizes in [(2, 32), (3, 5), (64, 256)]:  # I and H
+    unit = size(nn.RNN(*sizes))
+    assert [size(m(*sizes)) / unit for m in TWINS.values()] == [1, 3, 4]
+    assert size(GRU(*sizes)) == size(GRUCho2014(*sizes)) == 3 * unit
 
 parameters = {name: size(m(2, 32)) for name, m in TWINS.items()}
 operations = {name: multiply_adds(m(2, 32)) for name, m in TWINS.items()}
@@ -88,6 +89,7 @@ def largest_difference(a, b):
     return (a - b).abs().max().item()
 
 
+# %%
 gaps = [largest_difference(*both(seed)) for seed in SEEDS]
 print("largest difference, same weights:", " ".join(f"{g:.3f}" for g in gaps))
 assert min(gaps) > 0.01, "the two forms must be two functions"
@@ -135,6 +137,7 @@ T, H, BATCH, SHORT, LONG = 50, 32, 64, 200, 600
 STOP, WINDOW = 0.002, 20  # mean loss over so many steps: learnt
 
 
+# %%
 def orthogonal(model):
     nn.init.orthogonal_(model.weight_hh_l0)
     nn.init.zeros_(model.bias_ih_l0)
@@ -170,6 +173,7 @@ FAMILIES = {
 }
 
 
+# %%
 def error(model, readout, seed):
     """Mean squared error on 2000 sequences that training never saw."""
     x, y = adding(2000, T, torch.Generator().manual_seed(1000 + seed))
@@ -204,24 +208,20 @@ def train(make, prepare, rate, seed):
     return {"losses": losses, "short": short, "long": long, "net": (model, readout)}
 
 
+# %%
 runs = {
     name: [train(*family, seed) for seed in SEEDS] for name, family in FAMILIES.items()
 }
-
-# %%
 print(f"{'model, initialisation':22s} {'rate':>5s} {SHORT:>8d} steps {LONG:>8d} steps")
 for name, (_, _, rate) in FAMILIES.items():
-    low, high = (
-        [pick(run[budget] for run in runs[name]) for budget in ("short", "long")]
-        for pick in (min, max)
-    )
-    spans = "  ".join(f"{a:.4f}–{b:.4f}" for a, b in zip(low, high))
-    print(f"{name:22s} {rate:5.0e}  {spans}")
+    spans = [span(run[budget] for run in runs[name]) for budget in ("short", "long")]
+    print(f"{name:22s} {rate:5.0e}  " + "  ".join(f"{a:.4f}–{b:.4f}" for a, b in spans))
 
+# %%
 for name in ("RNN, default", "RNN, orthogonal"):
-    worst = min(min(run["short"], run["long"]) for run in runs[name])
-    assert worst > 0.13, f"{name} was to stay near 1/6, got {worst}"
-partly = sum(run["long"] for run in runs["ReLU RNN, identity"]) / len(SEEDS)
+    least = min(min(run["short"], run["long"]) for run in runs[name])
+    assert least > 0.13, f"{name} was to stay near 1/6, got {least}"
+partly = mean(run["long"] for run in runs["ReLU RNN, identity"])
 assert partly < 0.13, f"the ReLU network was to learn part of it, got {partly}"
 for name in ("LSTM, chrono", "GRU, default"):
     worst = max(run["long"] for run in runs[name])
@@ -237,9 +237,9 @@ for colour, (name, family) in zip(("C3", "C1", "C4", "C0", "C2"), runs.items()):
     for run in family:
         losses = run["losses"]
         ends = range(20, len(losses) + 1, 20)
-        means = [sum(losses[end - 20 : end]) / 20 for end in ends]
-        ax.semilogy(ends, means, color=colour, lw=1, label=name)
-        name = None
+        means = [mean(losses[end - 20 : end]) for end in ends]
+        label = name if run is family[0] else None
+        ax.semilogy(ends, means, color=colour, lw=1, label=label)
 ax.axhline(1 / 6, color="gray", ls="--", lw=1)
 ax.axvline(SHORT, color="gray", ls=":", lw=1)
 ax.set_ylim(2e-4, 1)
@@ -279,7 +279,9 @@ for seed in SEEDS:
         mistakes[name].append(error(model, readout, seed))
 for name, errors in mistakes.items():
     print(f"{name:14s}", " ".join(f"{e:.4f}" for e in errors))
-assert max(mistakes["as trained"]) < 0.01
+
+# %%
+assert max(mistakes["as trained"]) < 0.01, "with its own weights it was to answer"
 assert min(mistakes["paper's form"]) > 0.02, "the paper's form was to err more"
 assert min(mistakes["z writes"]) > 0.1, "z the wrong way round was to forget the answer"
 
@@ -298,25 +300,26 @@ assert min(mistakes["z writes"]) > 0.1, "z the wrong way round was to forget the
 
 
 # %%
-def seconds(model, x):
-    clock = time.process_time if DEVICE == "cpu" else time.perf_counter
-    start = clock()
-    model(x)[0].sum().backward()
-    if DEVICE != "cpu":
-        torch.accelerator.synchronize()
-    return clock() - start
-
-
 FASTER, SLOWER = 0.9, 1.1  # bars for GRU over LSTM
 TIME_BATCH, TIME_STEPS = 64, 100
-ratios = {}
-for width in (64, 256):
+
+
+def best_times(width):
+    """Seconds of a forward and a backward pass of each model."""
     x = torch.randn(TIME_BATCH, TIME_STEPS, width).to(DEVICE)
     models = {n: m(width, width, batch_first=True).to(DEVICE) for n, m in TWINS.items()}
-    rounds = [{n: seconds(m, x) for n, m in models.items()} for _ in range(6)][1:]
-    best = {name: min(r[name] for r in rounds) for name in models}
-    ratios[width] = best["GRU"] / best["LSTM"], best["GRU"] / best["RNN"]
-    print(f"H={width}: GRU/LSTM {ratios[width][0]:.1f}, GRU/RNN {ratios[width][1]:.1f}")
+
+    def passes(model):
+        return lambda: model(x)[0].sum().backward()
+
+    return {name: seconds(passes(model), DEVICE) for name, model in models.items()}
+
+
+times = {width: best_times(width) for width in (64, 256)}
+over_lstm = {width: best["GRU"] / best["LSTM"] for width, best in times.items()}
+for width, best in times.items():
+    over_rnn = best["GRU"] / best["RNN"]
+    print(f"H={width}: GRU/LSTM {over_lstm[width]:.1f}, GRU/RNN {over_rnn:.1f}")
 
 # %% [markdown] lang="zh"
 # ## 练习的答案
@@ -384,16 +387,33 @@ assert merge_biases(GRU, 2) > 1e-2  # b_hn stands behind r
 assert merge_biases(GRUCho2014, 0, 1, 2) < 1e-12
 # --8<-- [end:exercise-3]
 
+# %% [markdown] lang="zh"
+# ## 结果
+# %% [markdown] lang="en"
+# ## Results
 
 # %%
-def verdict(holds, fails):
-    return "holds" if holds else "fails" if fails else "conditional"
-
-
-faster = all(ratio < FASTER for ratio, _ in ratios.values())
-slower = all(ratio > SLOWER for ratio, _ in ratios.values())
 fewer = parameters["GRU"] * 4 == parameters["LSTM"] * 3
+faster = max(over_lstm.values()) < FASTER
+slower = min(over_lstm.values()) > SLOWER
 largest_training_set = LONG * BATCH  # far from 10⁶: says nothing of large data
+gap_low, gap_high = span(gaps)
+paper_form_low, paper_form_high = span(mistakes["paper's form"])
+z_writes_low, z_writes_high = span(mistakes["z writes"])
+
+
+def errors_of(name):
+    """The lowest and the highest error at the short and at the long budget."""
+    return *span(r["short"] for r in runs[name]), *span(r["long"] for r in runs[name])
+
+
+rnn = errors_of("RNN, default")
+rnn_orthogonal = errors_of("RNN, orthogonal")
+rnn_identity = errors_of("ReLU RNN, identity")
+lstm = errors_of("LSTM, chrono")
+gru = errors_of("GRU, default")
+
+# %%
 results = {
     "n": len(SEEDS),
     "short": SHORT,
@@ -403,32 +423,46 @@ results = {
     "parameters_rnn": parameters["RNN"],
     "parameters_gru": parameters["GRU"],
     "parameters_lstm": parameters["LSTM"],
-    "multiply_adds_gru": operations["GRU"],
-    "multiply_adds_lstm": operations["LSTM"],
-    "gap_low": min(gaps),
-    "gap_high": max(gaps),
+    "gap_low": gap_low,
+    "gap_high": gap_high,
     "gap_open": opened,
     "faster": FASTER,
     "slower": SLOWER,
     "time_batch": TIME_BATCH,
     "time_steps": TIME_STEPS,
-    "time_lstm_64": ratios[64][0],
-    "time_lstm_256": ratios[256][0],
-    "time_rnn_64": ratios[64][1],
-    "time_rnn_256": ratios[256][1],
+    "time_lstm_64": over_lstm[64],
+    "time_lstm_256": over_lstm[256],
     "as_trained": max(mistakes["as trained"]),
-    "paper_form_low": min(mistakes["paper's form"]),
-    "paper_form_high": max(mistakes["paper's form"]),
-    "z_writes_low": min(mistakes["z writes"]),
-    "z_writes_high": max(mistakes["z writes"]),
-    "claim_fewer_parameters": verdict(fewer, not fewer),
-    "claim_faster": verdict(faster, slower),
+    "paper_form_low": paper_form_low,
+    "paper_form_high": paper_form_high,
+    "z_writes_low": z_writes_low,
+    "z_writes_high": z_writes_high,
+    "claim_fewer_parameters": verdict(fewer),
+    "claim_faster": verdict(faster, not slower),
     "claim_worse_on_large_data": "unmeasured" if largest_training_set < 1e6 else "",
 }
-KEYS = ("rnn", "rnn_orthogonal", "rnn_identity", "lstm", "gru")
-for key, family in zip(KEYS, runs.values()):
-    for budget in ("short", "long"):
-        errors = [run[budget] for run in family]
-        results[f"{key}_{budget}_low"] = min(errors)
-        results[f"{key}_{budget}_high"] = max(errors)
+
+# %%
+results = results | {
+    "rnn_short_low": rnn[0],
+    "rnn_short_high": rnn[1],
+    "rnn_long_low": rnn[2],
+    "rnn_long_high": rnn[3],
+    "rnn_orthogonal_short_low": rnn_orthogonal[0],
+    "rnn_orthogonal_short_high": rnn_orthogonal[1],
+    "rnn_orthogonal_long_low": rnn_orthogonal[2],
+    "rnn_orthogonal_long_high": rnn_orthogonal[3],
+    "rnn_identity_short_low": rnn_identity[0],
+    "rnn_identity_short_high": rnn_identity[1],
+    "rnn_identity_long_low": rnn_identity[2],
+    "rnn_identity_long_high": rnn_identity[3],
+    "lstm_short_low": lstm[0],
+    "lstm_short_high": lstm[1],
+    "lstm_long_low": lstm[2],
+    "lstm_long_high": lstm[3],
+    "gru_short_low": gru[0],
+    "gru_short_high": gru[1],
+    "gru_long_low": gru[2],
+    "gru_long_high": gru[3],
+}
 print({k: v for k, v in results.items() if k.startswith("claim")})
