@@ -6,7 +6,7 @@ Python-Markdown has no errors: what it does not understand it shows as text.
 import re
 from collections.abc import Iterator
 
-from tools.check.text import Faults
+from tools.check.registry import Faults, rule
 from tools.core.blocks import fenced, fences
 from tools.core.house import House
 from tools.core.prose import FORMULA, LINK, Prose
@@ -46,6 +46,7 @@ def blocks(prose: Prose) -> Iterator[tuple[int, list[str]]]:
             start, block = 0, []
 
 
+@rule("prose")
 def lists(prose: Prose, house: House) -> Faults:
     """A list without a blank line above: its items run on in the paragraph."""
     for start, block in blocks(prose):
@@ -58,6 +59,7 @@ def lists(prose: Prose, house: House) -> Faults:
                 break
 
 
+@rule("prose")
 def tables(prose: Prose, house: House) -> Faults:
     """A table inside a paragraph, or rows with more or fewer cells than the head."""
     source = dict(enumerate(prose.lines, prose.first))
@@ -95,6 +97,7 @@ def split_formula(source: str, text: str) -> str:
     return ""
 
 
+@rule("prose")
 def notes(prose: Prose, house: House) -> Faults:
     """A note, or a fold, of an unknown kind or without its text."""
     lines = prose.lines
@@ -113,6 +116,7 @@ def notes(prose: Prose, house: House) -> Faults:
             yield prose.first + at, "this note is empty: indent its text by four spaces"
 
 
+@rule("prose")
 def indented(prose: Prose, house: House) -> Faults:
     """A paragraph that is indented: code, or one that fell out of its list."""
     above: list[str] = []  # lines of smaller and smaller indent, the last is nearest
@@ -132,6 +136,7 @@ def indented(prose: Prose, house: House) -> Faults:
         blank = False
 
 
+@rule("prose")
 def languages(prose: Prose, house: House) -> Faults:
     """A fence without a language, with attributes, or with Python under another."""
     for fence in fences(prose.lines):
@@ -158,6 +163,7 @@ BROKEN = {
 BROKEN = {re.compile(pattern): said for pattern, said in BROKEN.items()}
 
 
+@rule("prose")
 def broken(prose: Prose, house: House) -> Faults:
     """Links, references, numbers and formulas that stay text."""
     for number, line in enumerate(prose.text.split("\n"), prose.first):
@@ -167,6 +173,3 @@ def broken(prose: Prose, house: House) -> Faults:
     for number, target in prose.links:
         if not target.strip("<> "):
             yield number, "this link leads nowhere: [words](address.md)"
-
-
-RULES = (lists, tables, notes, indented, languages, broken)

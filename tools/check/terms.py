@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from tools.check.text import Faults
+from tools.check.registry import Faults, rule
 from tools.core.house import House
 from tools.core.prose import Prose
 
@@ -28,6 +28,7 @@ def glossary(text: str) -> tuple[str, dict[str, str]]:
     return "".join(english).lower(), avoided
 
 
+@rule("prose")
 def terms(prose: Prose, house: House) -> Faults:
     """Words that the glossary avoids, and terms that it does not have."""
     if prose.language != "zh" or prose.file in EXEMPT or not house.has(GLOSSARY):
@@ -47,6 +48,3 @@ def known(term: str, english: str) -> bool:
     """Find a term, in the singular too."""
     forms = (term, term.removesuffix("s"))
     return any(re.search(rf"\b{re.escape(form)}\b", english) for form in forms)
-
-
-RULES = (terms,)

@@ -1,18 +1,17 @@
 """Rules for prose wherever it stands: on a page or in a Markdown cell of a lab."""
 
 import re
-from collections.abc import Iterator
 
 from math_core import LatexError
 
+from tools.check.registry import Faults, rule
 from tools.core import bibliography
 from tools.core.blocks import INCLUDE, MARKER, fences
 from tools.core.house import House
+from tools.core.languages import DEFAULT
 from tools.core.mathml import mathml
 from tools.core.prose import FORMULA, LINK, Prose, hide
 from tools.core.values import MACRO, MINUTES, VERDICTS, evaluate
-
-Faults = Iterator[tuple[int, str]]
 
 DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+")
 LINK_TEXT = re.compile(rf"\[[^\[\]\n]*(?={LINK})")
@@ -20,6 +19,7 @@ BRACES = re.compile(r"\{\{[^{}\n]*\}\}")
 ATTRIBUTE_FORMULA = re.compile(rf"<[a-z][^<>]*\"[^\"<>]*{FORMULA}")
 
 
+@rule("prose")
 def formulas(prose: Prose, house: House) -> Faults:
     """TeX that the press cannot set."""
     for line, tex, display in prose.formulas:
@@ -35,13 +35,14 @@ def formulas(prose: Prose, house: House) -> Faults:
             yield line, "a formula inside a tag is not set, say it in words"
 
 
+@rule("prose")
 def macros(prose: Prose, house: House) -> Faults:
     """Numbers that no lab gives, or in a form that does not fit."""
     for line, match in prose.macros:
         stem, spec, verdict = match.group("stem", "spec", "verdict")
         if not house.has(f"docs/lab/{stem}.py"):
             yield line, f"{match[0]}: there is no lab docs/lab/{stem}.py"
-        elif verdict and verdict not in VERDICTS["en"]:
+        elif verdict and verdict not in VERDICTS[DEFAULT]:
             yield line, f"{match[0]}: a verdict is one of {', '.join(VERDICTS['en'])}"
         elif spec and not any(fits(value, spec) for value in (1.0, 1, "")):
             yield line, f"{match[0]}: {spec!r} is no format of Python, try .2f"
@@ -73,6 +74,7 @@ def fits(value: float | str, spec: str) -> bool:
     return True
 
 
+@rule("prose")
 def code(prose: Prose, house: House) -> Faults:
     """Python typed by hand."""
     for fence in fences(prose.lines):
@@ -85,6 +87,7 @@ def code(prose: Prose, house: House) -> Faults:
                 yield start, 'Python is not typed, include it: --8<-- "x.py:cell"'
 
 
+@rule("prose")
 def includes(prose: Prose, house: House) -> Faults:
     """Includes of what is not there."""
     for line, path in prose.includes:
@@ -111,6 +114,7 @@ def includes(prose: Prose, house: House) -> Faults:
             yield line, 'an include is --8<-- "file:section" on a line of its own'
 
 
+@rule("prose")
 def decimals(prose: Prose, house: House) -> Faults:
     """Numbers of #evidence typed by hand."""
     text = hide(hide(prose.text, LINK_TEXT, LINK), BRACES, LINK)
@@ -120,6 +124,3 @@ def decimals(prose: Prose, house: House) -> Faults:
         inside = ends.get(line, "evidence" if inside else "") == "evidence"
         for number in DECIMAL.findall(words) if inside else ():
             yield line, f"{number} is typed by hand, a lab gives it: {{{{ lab.… }}}}"
-
-
-RULES = (formulas, macros, code, includes, decimals)
