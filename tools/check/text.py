@@ -43,7 +43,8 @@ def macros(prose: Prose, house: House) -> Faults:
         if not house.has(f"docs/lab/{stem}.py"):
             yield line, f"{match[0]}: there is no lab docs/lab/{stem}.py"
         elif verdict and verdict not in VERDICTS[DEFAULT]:
-            yield line, f"{match[0]}: a verdict is one of {', '.join(VERDICTS['en'])}"
+            known = ", ".join(VERDICTS[DEFAULT])
+            yield line, f"{match[0]}: a verdict is one of {known}"
         elif spec and not any(fits(value, spec) for value in (1.0, 1, "")):
             yield line, f"{match[0]}: {spec!r} is no format of Python, try .2f"
         elif house.recorded(stem):

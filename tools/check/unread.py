@@ -10,9 +10,11 @@ from pathlib import Path
 
 from tools.core.blocks import INCLUDE
 from tools.core.house import Fault, House
+from tools.core.languages import LANGUAGES
 from tools.core.values import MACRO
 
-READERS = ("docs/*/*.md", "docs/lab/*.py", "tests/**/*.py")
+PAGES = [f"docs/{language}/*.md" for language in LANGUAGES]
+READERS = [*PAGES, "docs/lab/*.py", "tests/**/*.py"]
 
 
 def unread(house: House) -> Iterator[Fault]:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tools.core.lab import ROOT, stems
-from tools.core.languages import LANGUAGES
+from tools.core.languages import LANGUAGES, page_files
 from tools.labs import records
 
 ROOMS = ["build/labs", "docs", "overrides", "snippets", "tools"]
@@ -45,7 +45,7 @@ def multiply(book: Path, times: int) -> int:
         lines = "".join(f"\\g<1>- {name}.md\n" for name in names)
         nav = re.sub(rf"^( *)- {page}\.md\n", rf"\g<0>{lines}", nav, flags=re.M)
     config.write_text(nav, "utf-8")
-    return sum(len([*book.glob(f"docs/{code}/*.md")]) for code in LANGUAGES)
+    return len(page_files(book))
 
 
 def seconds(book: Path) -> float:

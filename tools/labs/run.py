@@ -22,6 +22,7 @@ import psutil
 from filelock import FileLock
 
 from tools.core.lab import ROOT, Lab, stems
+from tools.core.languages import DEFAULT
 from tools.labs import records
 from tools.labs.execute import LabError, execute, one_line
 
@@ -121,7 +122,7 @@ def parse(
     options = parser.parse_args(arguments)
     for stem in options.stems:
         if stem not in (known or stems()):
-            where = "page docs/zh" if known else "lab docs/lab"
+            where = f"page docs/{DEFAULT}" if known else "lab docs/lab"
             parser.error(f"there is no {where}/{stem}")
     if options.device == "cuda":
         import torch

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from tools.check.run import check
 from tools.core.lab import ROOT, stems
+from tools.core.languages import page_files
 from tools.core.stopping import stoppable
 from tools.labs.run import parse, run_all
 from tools.press.links import broken
@@ -39,13 +40,13 @@ def replace(site: Path, made: Path) -> None:
 
 
 def pages() -> set[str]:
-    return {path.stem for path in ROOT.glob("docs/[ez][nh]/*.md")}
+    return {path.stem for path in page_files(ROOT)}
 
 
 def labs_for(names: list[str]) -> list[str]:
     """Name the labs of pages: their own, and those that they quote."""
     found = set(names)
-    for path in (path for name in names for path in ROOT.glob(f"docs/*/{name}.md")):
+    for path in (path for name in names for path in page_files(ROOT, name)):
         found |= needed(path.read_text("utf-8"))
     return sorted(found & set(stems()))
 

@@ -174,6 +174,7 @@ def build_translation(language: Language, config, site: Path) -> None:
 def on_serve(server, config, builder):
     """Reload the preview whenever something changes that a page is made of."""
     RECORDS.mkdir(parents=True, exist_ok=True)  # not there before any lab was run
-    for folder in ("docs", "snippets", "overrides", "build/labs", "mkdocs.en.yml"):
-        server.watch(str(ROOT / folder))
+    configs = [language.config for language in LANGUAGES.values()]
+    for place in ("docs", "snippets", "overrides", "build/labs", *configs):
+        server.watch(str(ROOT / place))
     return server

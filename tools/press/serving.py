@@ -9,10 +9,11 @@ from pathlib import Path
 
 from tools.core.bibliography import TITLE
 from tools.core.lab import ROOT
+from tools.core.languages import LANGUAGES
 
 SHARED = [
     *("docs/drawings", "docs/lab", "snippets", "overrides", "build/labs", "tools"),
-    *("mkdocs.yml", "mkdocs.en.yml"),
+    *(language.config for language in LANGUAGES.values()),
 ]
 
 serving = False
