@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_house import FILES, build
+from small_house import FILES, build, edit
 
 from tools.check.registry import RULES, SUBJECTS, rule, rules
 from tools.check.run import check
@@ -30,13 +30,6 @@ LOCK, PAIRS = "docs/translations.lock", ("echo", "index")
 @pytest.fixture
 def house(tmp_path):
     return build(tmp_path)
-
-
-def edit(root: Path, file: str, old: str, new: str) -> None:
-    """Replace `old`, wherever it stands in the file."""
-    text = (root / file).read_text("utf-8")
-    assert old in text, f"{file} has no {old!r}"
-    (root / file).write_text(text.replace(old, new), "utf-8")
 
 
 def line_of(root: Path, file: str, at: str | int) -> int:

@@ -123,10 +123,10 @@ def place(prose: Prose, section: str) -> int:
     return {h.id: h.line for h in prose.headings}.get(section, prose.first)
 
 
-def accept(house: House, stems: list[str]) -> None:
+def accept(house: House, pages: list[str]) -> None:
     """Write down what the pages say now, and drop what is in doubt."""
-    lock = {k: v for k, v in read(house).items() if k.partition("#")[0] not in stems}
-    for stem in stems:
+    lock = {k: v for k, v in read(house).items() if k.partition("#")[0] not in pages}
+    for stem in pages:
         files = [f"docs/{language}/{stem}.md" for language in LANGUAGES]
         if not all(map(house.has, files)):
             continue  # a page that waits for its twin, or one that is gone
@@ -142,20 +142,20 @@ def main() -> None:
     files = (f for code in LANGUAGES for f in house.files(f"docs/{code}/*.md"))
     known = {Path(file).stem for file in files}
     known |= {name.partition("#")[0] for name in read(house)}
-    stems = sys.argv[1:]
-    if not stems:
+    pages = sys.argv[1:]
+    if not pages:
         sys.exit(f"accept which page? One or more of: {', '.join(sorted(known))}")
-    for stem in stems:
+    for stem in pages:
         if stem not in known:
             sys.exit(f"there is no page {stem}, only: {', '.join(sorted(known))}")
         if waits(house, f"{stem}.md"):
             text = "waits for its translation: translate, take translation: needed out"
             sys.exit(f"{stem} {text}, then accept")
     faults = entries(house)[1]
-    accept(house, stems)
+    accept(house, pages)
     for line, message in faults:
         print(f"{LOCK}:{line}: was dropped: {message}")
-    print(f"accepted: {', '.join(stems)}; commit {LOCK} with the pages")
+    print(f"accepted: {', '.join(pages)}; commit {LOCK} with the pages")
 
 
 if __name__ == "__main__":

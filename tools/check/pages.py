@@ -100,7 +100,7 @@ def headings(prose: Prose, house: House) -> Faults:
         elif heading.id and heading.id in seen:
             yield heading.line, f"#{heading.id} stands twice on this page"
         seen.add(heading.id)
-    if Path(prose.file).stem not in house.stems:
+    if Path(prose.file).stem not in house.architectures:
         return
     parts = [h for h in prose.headings if h.level == 2 and h.id]
     ids = [h.id for h in parts]
@@ -140,7 +140,7 @@ def links(prose: Prose, house: House) -> Faults:
 def code(prose: Prose, house: House) -> Faults:
     """A page that keeps its training loop or its whole file from the reader."""
     stem = Path(prose.file).stem
-    if stem not in house.stems:
+    if stem not in house.architectures:
         return
     lines = enumerate(house.read(prose.file).split("\n"), 1)
     shown = [text for n, text in lines if prose.section(n) == "code"]

@@ -17,7 +17,7 @@ CONFIG = LANGUAGES[DEFAULT].config
 def five_files(house: House) -> Found:
     """A stem that lacks one of its files, or its line of navigation."""
     nav = house.read(CONFIG).split("\n") if house.has(CONFIG) else None
-    for stem in house.stems:
+    for stem in house.architectures:
         snippet = f"snippets/{stem}.py"
         if not re.fullmatch(r"[a-z][a-z0-9_]*", stem):
             yield Fault(snippet, 1, "a stem is a plain name in small letters")

@@ -115,7 +115,7 @@ class Lab:
         return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
 
-def stems(root: Path = ROOT) -> list[str]:
+def all_labs(root: Path = ROOT) -> list[str]:
     """Name all labs."""
     files = (root / "docs" / "lab").glob("*.py")
     return sorted(file.stem for file in files if file.stem != "__init__")

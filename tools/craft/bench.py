@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.core.lab import ROOT, stems
+from tools.core.lab import ROOT, all_labs
 from tools.core.languages import LANGUAGES, page_files
 from tools.labs import records
 
@@ -64,7 +64,9 @@ def seconds(book: Path) -> float:
 
 
 def main() -> None:
-    made = {stem: records.provenance(ROOT / "build" / "labs", stem) for stem in stems()}
+    made = {
+        stem: records.provenance(ROOT / "build" / "labs", stem) for stem in all_labs()
+    }
     if missing := [stem for stem, source in made.items() if source is None]:
         sys.exit(f"these labs have no record, run `nox -s labs`: {', '.join(missing)}")
     print(f"{'lab':<20}{'CPU s':>8}")
