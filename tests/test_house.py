@@ -17,6 +17,7 @@ from tools.check.snippets import AXES
 from tools.core.front_matter import waits
 from tools.core.house import House
 from tools.core.languages import DEFAULT, LANGUAGES, page_files
+from tools.core.palette import VARIABLES
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = sorted(ROOT.glob("snippets/[!_]*.py"))
@@ -186,6 +187,12 @@ def test_no_language_is_named_outside_its_row(path):
     named = LANGUAGE.findall(path.read_text("utf-8"))
     about = path.relative_to(ROOT / "tools").as_posix() in ABOUT_A_LANGUAGE
     assert bool(named) == about
+
+
+def test_the_style_sheet_gives_each_colour_of_figures_for_both_schemes():
+    css = (ROOT / "overrides/assets/stylesheets/book.css").read_text("utf-8")
+    given = re.findall(r"--fig-(\w+): #", css)
+    assert sorted(given) == sorted([*VARIABLES, *VARIABLES])
 
 
 # What tells a newcomer about files: each that it names is there.

@@ -7,9 +7,18 @@ import autocorrect_py
 
 from tools.check.registry import Faults, Found, rule
 from tools.core.house import Fault, House
-from tools.core.prose import CODE, FORMULA, LINK, NUMBER, WORD, Prose, hide
+from tools.core.prose import (
+    CODE,
+    FORMULA,
+    HAN,
+    LINK,
+    NUMBER,
+    WORD,
+    Prose,
+    hide,
+    unquoted,
+)
 
-HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WIDE = rf"{HAN}\u3001-\u303f\uff01-\uff60"  # with Chinese punctuation
 FULL = {half: f"write {full}" for half, full in zip(",.:;!?(", "，。：；！？（")}
 # Emphasis and the ends of links stand between a sign and its neighbour unseen.
@@ -45,7 +54,7 @@ def chinese(prose: Prose, house: House) -> Faults:
     """Chinese set by other rules than its own."""
     if prose.language != "zh":
         return
-    lines = [re.sub(r"^\s*(>\s?)+", "", text) for text in prose.text.split("\n")]
+    lines = [unquoted(text) for text in prose.text.split("\n")]
     blamed = set[int]()
     for line, text in enumerate(lines, prose.first):
         for sign in HALF_WIDTH.finditer(text):

@@ -3,13 +3,14 @@
 import re
 from pathlib import Path
 
-from tools.check.chinese import HAN
 from tools.check.registry import Faults, rule
 from tools.check.source import Drawing
 from tools.core.house import House
+from tools.core.palette import VARIABLES
+from tools.core.prose import HAN
 
 # The colours that follow the scheme, and what is no colour.
-SCHEME = re.compile(r"var\(--fig-(ink|muted|grid|paper|warm|[0-5])\)|url\(#[\w-]+\)")
+SCHEME = re.compile(rf"var\(--fig-({'|'.join(VARIABLES)})\)|url\(#[\w-]+\)")
 COLOUR = re.compile(
     r"\b(fill|stroke|color|stop-color|flood-color)\s*[=:]\s*[\"']?\s*([^\"';}]+)"
 )

@@ -12,6 +12,7 @@ from tools.check.source import Python
 from tools.core.blocks import Cell, cells
 from tools.core.front_matter import waits
 from tools.core.house import House
+from tools.core.lab import IMPORT
 from tools.core.languages import DEFAULT, LANGUAGES
 from tools.core.prose import Prose
 
@@ -19,7 +20,6 @@ DEVICE = 'DEVICE = os.environ.get("LAB_DEVICE", "cpu")'
 FIGURE = re.compile(r"[\w-]+\.svg")
 BELOW = dict(pairwise(LANGUAGES))  # of a Markdown cell stands its twin
 ABOVE = {below: above for above, below in BELOW.items()}
-IMPORT = re.compile(r"from snippets\.(\w+) import (\w+(?:, \w+)*)$")
 
 
 @rule("lab")
@@ -95,23 +95,23 @@ def results(source: Python, house: House) -> Faults:
 def taken(house: House, node: ast.AST, tops: dict[int, str]) -> Faults:
     """Check one import of a snippet."""
     wanted = "from snippets.<stem> import A, B, on one line at the top of a cell"
-    match = IMPORT.match(tops.get(node.lineno, ""))
+    match = IMPORT.fullmatch(tops.get(node.lineno, ""))
     if match is None:
         yield node.lineno, f"a lab imports only {wanted}"
-    elif not house.has(f"snippets/{match[1]}.py"):
-        yield node.lineno, f"there is no snippets/{match[1]}.py"
+    elif not house.has(f"snippets/{match['stem']}.py"):
+        yield node.lineno, f"there is no snippets/{match['stem']}.py"
     else:
-        source = house.read(f"snippets/{match[1]}.py")
-        for name in match[2].split(", "):
+        source = house.read(f"snippets/{match['stem']}.py")
+        for name in match["names"].split(", "):
             if not re.search(rf"^(def|class) {name}\b|^{name}\b.*=", source, re.M):
-                yield node.lineno, f"snippets/{match[1]}.py has no {name}"
+                yield node.lineno, f"snippets/{match['stem']}.py has no {name}"
 
 
 def top(parts: list[Cell]) -> Iterator[tuple[int, str]]:
     """Number the import lines that stand before all else in their cell."""
     for cell in parts:
         for line, text in enumerate(cell.lines, cell.line):
-            if IMPORT.match(text) and cell.language is None:
+            if IMPORT.fullmatch(text) and cell.language is None:
                 yield line, text
             elif text.strip():
                 break

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tools.check.registry import Faults, rule
 from tools.core.blocks import fenced, fences
 from tools.core.house import House
-from tools.core.prose import FORMULA, LINK, Prose
+from tools.core.prose import FORMULA, LINK, Prose, unquoted
 
 ITEM = re.compile(r"(?:[-*+]|\d+[.)])[ \t]+\S")
 OPENER = re.compile(r"(?:[-*+]|\d+[.)])\s|!!!|\?\?\?|===|:\s")
@@ -28,16 +28,11 @@ def indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
 
-def quoted(line: str) -> str:
-    """Read a line without the marks of a quotation in front of it."""
-    return re.sub(r"^\s*(?:>\s?)+", "", line)
-
-
 def blocks(prose: Prose) -> Iterator[tuple[int, list[str]]]:
     """Cut the prose where lines are blank: the number and the lines of each block."""
     start, block = 0, []
     for number, line in enumerate([*prose.text.split("\n"), ""], prose.first):
-        line = quoted(line)
+        line = unquoted(line)
         if line.strip():
             start = start or number
             block.append(line)

@@ -6,12 +6,12 @@ import re
 import tokenize
 from collections.abc import Iterator
 
-from tools.check.chinese import HAN
 from tools.check.registry import Faults, rule
 from tools.check.source import Python
 from tools.core.blocks import sections
 from tools.core.house import House
 from tools.core.languages import DEFAULT
+from tools.core.prose import HAN
 
 AXES = {
     "B": "batch",

@@ -5,13 +5,11 @@ from functools import cache
 
 from tools.check.registry import Faults, rule
 from tools.core.house import House
-from tools.core.prose import Prose
+from tools.core.prose import HAN, Prose
 
 GLOSSARY = "docs/zh/glossary.md"
 EXEMPT = {GLOSSARY, "docs/zh/notation.md", "docs/zh/contributing.md"}
-INTRODUCED = re.compile(
-    r"[\u4e00-\u9fff]（(?P<term>[a-z][a-z0-9 \-–’']+)(，[A-Z]\w+)?）"
-)
+INTRODUCED = re.compile(rf"[{HAN}]（(?P<term>[a-z][a-z0-9 \-–’']+)(，[A-Z]\w+)?）")
 
 
 @cache

@@ -6,7 +6,7 @@ from math_core import LatexError
 
 from tools.check.registry import Faults, rule
 from tools.core import bibliography
-from tools.core.blocks import INCLUDE, MARKER, fences
+from tools.core.blocks import FIGURE, INCLUDE, MARKER, fences
 from tools.core.house import House
 from tools.core.languages import DEFAULT
 from tools.core.mathml import mathml
@@ -97,17 +97,18 @@ def includes(prose: Prose, house: House) -> Faults:
             yield line, f"{name}: snippets, labs and drawings are included, no others"
             continue
         found = [f for f in (f"snippets/{name}", f"docs/{name}") if house.has(f)]
-        figure = re.fullmatch(r"(\w+)/([^/]+\.svg)", name)
+        figure = FIGURE.fullmatch(name)
+        stem, svg = figure.group("lab", "name") if figure else ("", "")
+        lab = f"docs/lab/{stem}.py"
         if found and part:
             starts = (m["name"] for m in MARKER.finditer(house.read(found[0])))
             if part not in starts:
                 yield line, f"{found[0]} has no section {part}"
-        elif not found and figure and house.has(f"docs/lab/{figure[1]}.py"):
-            lab = f"docs/lab/{figure[1]}.py"
-            if not re.search(rf"savefig\(\s*[\"']{figure[2]}[\"']", house.read(lab)):
-                yield line, f'{lab} has no savefig("{figure[2]}")'
-            elif house.recorded(figure[1]) and not (house.records / name).is_file():
-                yield line, f"the lab {figure[1]} left no {figure[2]}, run it"
+        elif not found and figure and house.has(lab):
+            if not re.search(rf"savefig\(\s*[\"']{svg}[\"']", house.read(lab)):
+                yield line, f'{lab} has no savefig("{svg}")'
+            elif house.recorded(stem) and not (house.records / name).is_file():
+                yield line, f"the lab {stem} left no {svg}, run it"
         elif not found:
             yield line, f"{name} is in neither snippets/ nor docs/, and of no lab"
     for line, text in enumerate(prose.lines, prose.first):

@@ -16,7 +16,7 @@ from tools.core.lab import ROOT, Lab, all_labs, without_markers
 from tools.core.languages import DEFAULT, LANGUAGES, TRANSLATIONS, Language
 from tools.labs import records
 from tools.press import lab_page, math_font, notebooks, search_script
-from tools.press.serving import PREVIEW
+from tools.press.serving import PREVIEW, SHARED
 
 FILE_NAME = re.compile(r'<span class="filename">((lab/)?(\w+)\.py)</span>')
 RECORDS = ROOT / "build" / "labs"
@@ -169,7 +169,7 @@ def build_translation(language: Language, config, site: Path) -> None:
 def on_serve(server, config, builder):
     """Reload the preview whenever something changes that a page is made of."""
     RECORDS.mkdir(parents=True, exist_ok=True)  # not there before any lab was run
-    configs = [language.config for language in LANGUAGES.values()]
-    for place in ("docs", "snippets", "overrides", "build/labs", *configs):
+    shared = [place for place in SHARED if not place.startswith("docs/")]
+    for place in ("docs", *shared):
         server.watch(str(ROOT / place))
     return server

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tools.core.bibliography import TITLE
+from tools.core.blocks import title
 from tools.core.lab import ROOT
 from tools.core.languages import LANGUAGES
 
@@ -76,7 +76,7 @@ class Preview:
         for page in nav.pages if self.runs else ():
             if page.file.src_uri.endswith(".md"):
                 text = Path(page.file.abs_src_path).read_text("utf-8")
-                page.title = TITLE.search(text)[1]
+                page.title = title(text.split("\n"))
 
     def end(self, site: Path, language: str) -> None:
         """Let the search find all pages, also those that were not built again."""
