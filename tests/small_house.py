@@ -307,3 +307,10 @@ def build(root: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     return root
+
+
+def edit(root: Path, file: str, old: str, new: str) -> None:
+    """Replace `old`, wherever it stands in the file."""
+    text = (root / file).read_text("utf-8")
+    assert old in text, f"{file} has no {old!r}"
+    (root / file).write_text(text.replace(old, new), "utf-8")

@@ -1,4 +1,4 @@
-"""Every fault that tools/check/run.py knows, alone in a house that has no other."""
+"""Every fault that tools/check knows, alone in a house that has no other."""
 
 # One fault is one line of a table, however long.
 # ruff: noqa: E501
@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from small_house import FILES, build
+from small_house import FILES, build, edit
 
-from tools.check.run import Fault, check
+from tools.check.registry import RULES, SUBJECTS, rule, rules
+from tools.check.run import check
 from tools.check.unread import unread
-from tools.core.house import House
+from tools.core.house import Fault, House
 
 ROOT = Path(__file__).parent.parent
 ZH, EN, LAB = "docs/zh/echo.md", "docs/en/echo.md", "docs/lab/echo.py"
@@ -29,13 +30,6 @@ LOCK, PAIRS = "docs/translations.lock", ("echo", "index")
 @pytest.fixture
 def house(tmp_path):
     return build(tmp_path)
-
-
-def edit(root: Path, file: str, old: str, new: str) -> None:
-    """Replace `old`, wherever it stands in the file."""
-    text = (root / file).read_text("utf-8")
-    assert old in text, f"{file} has no {old!r}"
-    (root / file).write_text(text.replace(old, new), "utf-8")
 
 
 def line_of(root: Path, file: str, at: str | int) -> int:
@@ -56,6 +50,14 @@ def expect(faults: list[Fault], *places: str, message: str) -> None:
 def test_a_clean_house_has_no_fault(house):
     assert check(house) == []
     assert check(house, record(house)) == []
+
+
+def test_every_subject_has_rules_and_every_rule_says_what_is_wrong():
+    assert all(map(rules, SUBJECTS)) and RULES.keys() == SUBJECTS
+    with pytest.raises(ValueError, match="a known subject, a docstring"):
+        rule("paeg")(test_a_clean_house_has_no_fault)
+    with pytest.raises(ValueError, match="a known subject, a docstring"):
+        rule("page")(lambda prose, house: ())
 
 
 # fmt: off

@@ -16,10 +16,12 @@ from tools.check.run import check
 from tools.check.snippets import AXES
 from tools.core.front_matter import waits
 from tools.core.house import House
-from tools.core.languages import DEFAULT, LANGUAGES
+from tools.core.languages import DEFAULT, LANGUAGES, page_files
+from tools.core.palette import VARIABLES
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = sorted(ROOT.glob("snippets/[!_]*.py"))
+TOOLS = sorted(ROOT.glob("tools/*/*.py"))
 LABS = sorted(ROOT.glob("docs/lab/[!_]*.py"))
 OURS = {"snippets", "docs", "tools", "tests"}
 
@@ -69,7 +71,7 @@ def test_every_page_was_accepted_in_both_languages():
     lock = (ROOT / "docs/translations.lock").read_text("utf-8")
     accepted = set(re.findall(r"^(\w+)#", lock, re.M))
     house = House(ROOT)
-    names = {p.name for code in LANGUAGES for p in ROOT.glob(f"docs/{code}/*.md")}
+    names = {path.name for path in page_files(ROOT)}
     wanted = {name.removesuffix(".md") for name in names if not waits(house, name)}
     assert accepted == wanted, "nox -s accept -- <page> for what is on one side only"
 
@@ -175,11 +177,22 @@ def test_a_language_is_a_row_a_folder_and_a_file_of_mkdocs(code):
     assert language.verdicts.keys() == LANGUAGES[DEFAULT].verdicts.keys()
 
 
-@pytest.mark.parametrize("room", ["core", "press", "craft"])
-def test_no_language_is_named_outside_its_row(room):
-    for path in ROOT.glob(f"tools/{room}/*.py"):
-        named = re.findall(r"""["'/](?:zh|en)["'/]""", path.read_text("utf-8"))
-        assert path.name == "languages.py" or not named, path
+# The table, and rules for what Chinese is: its typography, its words for terms.
+ABOUT_A_LANGUAGE = {"core/languages.py", "check/chinese.py", "check/terms.py"}
+LANGUAGE = re.compile(r"""["'/.](?:zh|en)["'/.]|\[ez\]""")
+
+
+@pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.stem)
+def test_no_language_is_named_outside_its_row(path):
+    named = LANGUAGE.findall(path.read_text("utf-8"))
+    about = path.relative_to(ROOT / "tools").as_posix() in ABOUT_A_LANGUAGE
+    assert bool(named) == about
+
+
+def test_the_style_sheet_gives_each_colour_of_figures_for_both_schemes():
+    css = (ROOT / "overrides/assets/stylesheets/book.css").read_text("utf-8")
+    given = re.findall(r"--fig-(\w+): #", css)
+    assert sorted(given) == sorted([*VARIABLES, *VARIABLES])
 
 
 # What tells a newcomer about files: each that it names is there.

@@ -17,11 +17,12 @@ import pytest
 from markdown import Markdown
 
 from tools.core.blocks import fences
+from tools.core.languages import page_files
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     path.relative_to(ROOT / "docs").as_posix()
-    for path in ROOT.glob("docs/??/*.md")
+    for path in page_files(ROOT)
     if "```python" in path.read_text("utf-8")
 )
 DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)

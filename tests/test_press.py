@@ -14,7 +14,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tests import small_house
-from tools.core.lab import Lab, runnable, stems
+from tests.small_house import edit
+from tools.core.lab import Lab, all_labs, runnable
 from tools.labs import records
 from tools.press import search_script
 from tools.press.reading_time import minutes
@@ -33,7 +34,8 @@ def lay_out(root: Path) -> Path:
     config = re.sub(r"nav:\n.*?not_in_nav", nav, config, count=1, flags=re.DOTALL)
     (root / "mkdocs.yml").write_text(config, "utf-8")
     edit(
-        root / "docs/lab/echo.py",
+        root,
+        "docs/lab/echo.py",
         "print(Echo())",
         "import warnings\n\nwarnings.warn('not for readers')\nprint(20 + 1)",
     )
@@ -71,12 +73,6 @@ def book(built, tmp_path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "book"))
 
 
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text("utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), "utf-8")
-
-
 def article(root: Path, page: str) -> BeautifulSoup:
     text = (root / "site" / page / "index.html").read_text("utf-8")
     return BeautifulSoup(text, "html.parser").find("article")
@@ -87,7 +83,7 @@ def article(root: Path, page: str) -> BeautifulSoup:
 
 def test_a_page_may_wait_for_its_translation(book):
     (book / "docs/en/echo.md").unlink()
-    edit(book / "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
+    edit(book, "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
     lab = (book / "docs/lab/echo.py").read_text("utf-8")
     english = re.compile(r'# %% \[markdown\] lang="en"\n(#.*\n)+\n*')
     (book / "docs/lab/echo.py").write_text(english.sub("", lab), "utf-8")
@@ -99,13 +95,13 @@ def test_a_page_may_wait_for_its_translation(book):
     assert stand_in.h1["lang"] == "zh" and stand_in.h1.text == chinese.h1.text
     assert stand_in.select_one("div[lang=zh] #evidence")
     assert article(book, "en/lab/echo").h1.text == article(book, "lab/echo").h1.text
-    edit(book / "docs/zh/echo.md", "translation: needed\n", "")
+    edit(book, "docs/zh/echo.md", "translation: needed\n", "")
     assert "its twin docs/en/echo.md is missing" in build(book).stderr
 
 
 def test_an_english_page_may_wait_for_its_translation(book):
     (book / "docs/zh/echo.md").unlink()
-    edit(book / "docs/en/echo.md", "---\n", "---\ntranslation: needed\n")
+    edit(book, "docs/en/echo.md", "---\n", "---\ntranslation: needed\n")
     lab = (book / "docs/lab/echo.py").read_text("utf-8")
     chinese = re.compile(r'# %% \[markdown\] lang="zh"\n(#(?! %%).*\n)+')
     (book / "docs/lab/echo.py").write_text(chinese.sub("", lab), "utf-8")
@@ -117,8 +113,8 @@ def test_an_english_page_may_wait_for_its_translation(book):
 
 
 def test_a_page_may_be_ahead_of_its_translation(book):
-    edit(book / "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
-    edit(book / "docs/zh/echo.md", "## 练习", "一句新话，$x$。\n\n## 练习")
+    edit(book, "docs/zh/echo.md", "---\n", "---\ntranslation: needed\n")
+    edit(book, "docs/zh/echo.md", "## 练习", "一句新话，$x$。\n\n## 练习")
     done = build(book)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "英文版还没有跟上" in article(book, "echo").select_one(".waits").text
@@ -233,7 +229,7 @@ def test_inlined_snippet_keeps_all_but_docstring_markers_and_main_block():
     assert '"""A tanh RNN' in text
 
 
-@pytest.mark.parametrize("stem", stems())
+@pytest.mark.parametrize("stem", all_labs())
 def test_labs_are_read_as_jupytext_reads_them(stem):
     lab = Lab(stem)
     cells = jupytext.reads(lab.text, fmt="py:percent").cells
@@ -256,8 +252,8 @@ def ran(done: subprocess.CompletedProcess) -> bool:
 
 
 def test_a_change_of_prose_runs_nothing_and_is_shown(book):
-    edit(book / "docs/lab/echo.py", "半衰期", "现在半衰期")
-    edit(book / "docs/zh/echo.md", "最小的循环", "最小的一种循环")
+    edit(book, "docs/lab/echo.py", "半衰期", "现在半衰期")
+    edit(book, "docs/zh/echo.md", "最小的循环", "最小的一种循环")
     assert not ran(build(book))
     assert "现在半衰期 1.0" in article(book, "lab/echo").text
     assert "最小的一种循环" in article(book, "echo").text
@@ -276,15 +272,15 @@ def spoil(change):
 
 RERUN = {
     "snippet changed": lambda book: edit(
-        book / "snippets/echo.py", "A leaky sum", "The leaky sum"
+        book, "snippets/echo.py", "A leaky sum", "The leaky sum"
     ),
     "code of the lab changed": lambda book: edit(
-        book / "docs/lab/echo.py", "20 + 1", "20 + 2"
+        book, "docs/lab/echo.py", "20 + 1", "20 + 2"
     ),
-    "results altered": spoil(lambda _, json: edit(json, "1.0", "1.5")),
+    "results altered": spoil(lambda folder, _: edit(folder, "echo.json", "1.0", "1.5")),
     "results truncated": spoil(lambda _, json: os.truncate(json, 20)),
     "figure altered": spoil(
-        lambda folder, _: edit(folder / "echo/decay.svg", "</svg>", "<g/></svg>")
+        lambda folder, _: edit(folder, "echo/decay.svg", "</svg>", "<g/></svg>")
     ),
     "figure missing": spoil(lambda folder, _: (folder / "echo/decay.svg").unlink()),
     "notebook truncated": spoil(
@@ -439,13 +435,13 @@ def append(path: str, text: str):
 
 
 def replace(path: str, old: str, new: str):
-    return lambda book: edit(book / path, old, new)
+    return lambda book: edit(book, path, old, new)
 
 
 def in_both(old: str, new: str):
     def change(book):
         for language in ("zh", "en"):
-            edit(book / f"docs/{language}/echo.md", old, new)
+            edit(book, f"docs/{language}/echo.md", old, new)
 
     return change
 
@@ -499,8 +495,8 @@ def test_bad_book_leaves_the_site_as_it_was(book, change, named):
 
 @pytest.mark.parametrize("link", ["../../notions/", "../../#word"])
 def test_links_of_lab_pages_are_checked_too(book, link):
-    edit(book / "docs/lab/echo.py", "# 衰减", f"# [看]({link}) 衰减")
-    edit(book / "docs/lab/echo.py", "# The decay", f"# [See]({link}) the decay")
+    edit(book, "docs/lab/echo.py", "# 衰减", f"# [看]({link}) 衰减")
+    edit(book, "docs/lab/echo.py", "# The decay", f"# [See]({link}) the decay")
     done = build(book)
     assert done.returncode != 0
     assert f"lab/echo/index.html: {link} leads to no" in done.stderr

@@ -14,8 +14,9 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from test_press import build, built, edit  # noqa: F401  (a fixture)
+from test_press import build, built  # noqa: F401  (a fixture)
 
+from tests.small_house import edit
 from tools.press.preview import free
 
 SOON = 5  # seconds
@@ -65,7 +66,7 @@ def fetch(book):
 @pytest.mark.parametrize("language, root", [("zh", ""), ("en", "en/")])
 def test_a_changed_page_is_soon_shown(book, fetch, language, root):
     whole = json.loads(fetch(f"{root}search/search_index.json"))["docs"]
-    edit(book / f"docs/{language}/echo.md", "{#idea}\n", "{#idea}\n\n**new**\n")
+    edit(book, f"docs/{language}/echo.md", "{#idea}\n", "{#idea}\n\n**new**\n")
     page = fetch(f"{root}echo/", "<strong>new</strong>", SOON)
     other = "展开" if language == "zh" else "Unrolled"  # a title it did not read
     assert other in page
@@ -74,7 +75,7 @@ def test_a_changed_page_is_soon_shown(book, fetch, language, root):
 
 
 def test_a_changed_snippet_is_shown_in_both_languages(book, fetch):
-    edit(book / "snippets/echo.py", "h / 2 + x_t", "h / 2 + x_t + 0")
+    edit(book, "snippets/echo.py", "h / 2 + x_t", "h / 2 + x_t + 0")
     for address in ("echo/", "en/echo/"):
         fetch(address, '<span class="mi">0</span>', 60)
 

@@ -8,18 +8,18 @@ Formulas, code, numbers and links are not in it: the checker compares those itse
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from tools.check.pages import page
+from tools.check.registry import Found, rule
 from tools.core.front_matter import waits
-from tools.core.house import House
+from tools.core.house import Fault, House
+from tools.core.languages import LANGUAGES
 from tools.core.prose import CODE, FORMULA, LINK, NUMBER, Prose
 
-LANGUAGES = ("zh", "en")
 LOCK = "docs/translations.lock"
 SIGNS = re.compile(f"([{FORMULA}{NUMBER}{CODE}{LINK}])\\1+")
-ENTRY = re.compile(r"[\w-]+#[\w-]+( [0-9a-f]{8}){2}")
+ENTRY = re.compile(r"[\w-]+#[\w-]+" + " [0-9a-f]{8}" * len(LANGUAGES))
 DRAFTS = "# drafts: nobody has read both languages yet\n"  # a lock that holds nothing
 HEAD = """\
 # What each section said, in either language, when both were last read side by side.
@@ -78,40 +78,44 @@ def again(names: set[str]) -> str:
     return f"read both languages, then: nox -s accept -- {' '.join(stems) or '<page>'}"
 
 
-def sound(house: House) -> Iterator[tuple[str, int, str]]:
+@rule("house")
+def sound(house: House) -> Found:
     """Name what is wrong with the lock itself."""
     if not house.has(LOCK):
         text = "this file is gone: take it back from git, or accept every page"
-        yield LOCK, 1, text
+        yield Fault(LOCK, 1, text)
     for line, message in entries(house)[1]:
-        yield LOCK, line, message
+        yield Fault(LOCK, line, message)
 
 
-def drifted(house: House, name: str, pair: list[Prose]) -> Iterator[tuple]:
+@rule("twins")
+def drifted(twins: list[Prose], house: House) -> Found:
     """Name the sections of a page that are not as they were accepted."""
-    stem, lock = name.removesuffix(".md"), read(house)
+    first, stem, lock = twins[0], Path(twins[0].file).stem, read(house)
+    if house.ran is not None or not first.file.endswith(".md"):
+        return  # a draft may be looked at before it is read; labs are compared alone
     if not house.has(LOCK) or not lock and DRAFTS in house.read(LOCK):
         return
-    found = [prints(prose) for prose in pair]
+    found = [prints(prose) for prose in twins]
     if not any(key.startswith(f"{stem}#") for key in lock):
         text = f"a new page: when both languages agree: nox -s accept -- {stem}"
-        yield pair[0].file, 1, text
+        yield Fault(first.file, 1, text)
         return
     accept, both = f"read both, then: nox -s accept -- {stem}", []
     for section in found[0]:
         now = [one.get(section) for one in found]
-        known = lock.get(f"{stem}#{section}", [None, None])
-        moved = [prose for prose, a, b in zip(pair, now, known) if a != b]
-        if len(moved) == 1:
-            (still,) = (prose for prose in pair if prose is not moved[0])
+        known = lock.get(f"{stem}#{section}", [None] * len(twins))
+        moved = [prose for prose, a, b in zip(twins, now, known) if a != b]
+        still = next((p for p, a, b in zip(twins, now, known) if a == b), None)
+        if moved and still:
             text = f"#{section} changed, its twin in {still.file} did not; {accept}"
-            yield moved[0].file, place(moved[0], section), text
+            yield Fault(moved[0].file, place(moved[0], section), text)
         elif moved:
             both.append(section)
     if both:
         names = ", ".join(f"#{section}" for section in both)
         text = f"new or changed in both languages: {names}; {accept}"
-        yield pair[0].file, place(pair[0], both[0]), text
+        yield Fault(first.file, place(first, both[0]), text)
 
 
 def place(prose: Prose, section: str) -> int:
@@ -119,38 +123,39 @@ def place(prose: Prose, section: str) -> int:
     return {h.id: h.line for h in prose.headings}.get(section, prose.first)
 
 
-def accept(house: House, stems: list[str]) -> None:
+def accept(house: House, pages: list[str]) -> None:
     """Write down what the pages say now, and drop what is in doubt."""
-    lock = {k: v for k, v in read(house).items() if k.partition("#")[0] not in stems}
-    for stem in stems:
+    lock = {k: v for k, v in read(house).items() if k.partition("#")[0] not in pages}
+    for stem in pages:
         files = [f"docs/{language}/{stem}.md" for language in LANGUAGES]
         if not all(map(house.has, files)):
             continue  # a page that waits for its twin, or one that is gone
-        one, two = (prints(page(house, f, x)) for f, x in zip(files, LANGUAGES))
-        lock |= {f"{stem}#{id}": [one[id], two[id]] for id in one if id in two}
+        found = [prints(page(house, f, x)) for f, x in zip(files, LANGUAGES)]
+        for id in set[str].intersection(*map(set, found)):
+            lock[f"{stem}#{id}"] = [one[id] for one in found]
     lines = (" ".join([name, *hashes]) for name, hashes in sorted(lock.items()))
     (house.root / LOCK).write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
 
 
 def main() -> None:
     house = House(Path.cwd())
-    known = {Path(file).stem for file in house.files("docs/zh/*.md")}
-    known |= {Path(file).stem for file in house.files("docs/en/*.md")}
+    files = (f for code in LANGUAGES for f in house.files(f"docs/{code}/*.md"))
+    known = {Path(file).stem for file in files}
     known |= {name.partition("#")[0] for name in read(house)}
-    stems = sys.argv[1:]
-    if not stems:
+    pages = sys.argv[1:]
+    if not pages:
         sys.exit(f"accept which page? One or more of: {', '.join(sorted(known))}")
-    for stem in stems:
+    for stem in pages:
         if stem not in known:
             sys.exit(f"there is no page {stem}, only: {', '.join(sorted(known))}")
         if waits(house, f"{stem}.md"):
             text = "waits for its translation: translate, take translation: needed out"
             sys.exit(f"{stem} {text}, then accept")
     faults = entries(house)[1]
-    accept(house, stems)
+    accept(house, pages)
     for line, message in faults:
         print(f"{LOCK}:{line}: was dropped: {message}")
-    print(f"accepted: {', '.join(stems)}; commit {LOCK} with the pages")
+    print(f"accepted: {', '.join(pages)}; commit {LOCK} with the pages")
 
 
 if __name__ == "__main__":

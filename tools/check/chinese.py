@@ -5,11 +5,20 @@ from os.path import commonprefix
 
 import autocorrect_py
 
-from tools.check.text import Faults
-from tools.core.house import House
-from tools.core.prose import CODE, FORMULA, LINK, NUMBER, WORD, Prose, hide
+from tools.check.registry import Faults, Found, rule
+from tools.core.house import Fault, House
+from tools.core.prose import (
+    CODE,
+    FORMULA,
+    HAN,
+    LINK,
+    NUMBER,
+    WORD,
+    Prose,
+    hide,
+    unquoted,
+)
 
-HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WIDE = rf"{HAN}\u3001-\u303f\uff01-\uff60"  # with Chinese punctuation
 FULL = {half: f"write {full}" for half, full in zip(",.:;!?(", "，。：；！？（")}
 # Emphasis and the ends of links stand between a sign and its neighbour unseen.
@@ -40,11 +49,12 @@ QUOTED = re.compile(
 QUOTED_CELL = re.compile(r"\{[^{}\n]{0,99}\blang=\"?zh\b[^{}\n]{0,99}\}")
 
 
+@rule("prose")
 def chinese(prose: Prose, house: House) -> Faults:
     """Chinese set by other rules than its own."""
     if prose.language != "zh":
         return
-    lines = [re.sub(r"^\s*(>\s?)+", "", text) for text in prose.text.split("\n")]
+    lines = [unquoted(text) for text in prose.text.split("\n")]
     blamed = set[int]()
     for line, text in enumerate(lines, prose.first):
         for sign in HALF_WIDTH.finditer(text):
@@ -75,6 +85,16 @@ def chinese(prose: Prose, house: House) -> Faults:
             yield line, f"write {change(found.new, found.old)}"
 
 
+@rule("house")
+def readme(house: House) -> Found:
+    """Chinese outside the pages that is set by other rules than its own."""
+    for file in house.files("*.zh.md"):
+        prose = Prose(file, "zh", house.read(file).split("\n"))
+        for line, message in chinese(prose, house):
+            yield Fault(file, line, message)
+
+
+@rule("prose")
 def quoted(prose: Prose, house: House) -> Faults:
     """Chinese on an English page that a screen reader would read as English."""
     if prose.language != "en":
@@ -115,6 +135,7 @@ ATTRIBUTES = re.compile(r"<[^<>\n]*>|^\s*(?:!!!|\?\?\?\+?|===) .*$", re.M)
 FOREIGN = re.compile("[，。：；！？（）、《》「」]")
 
 
+@rule("prose")
 def quotes(prose: Prose, house: House) -> Faults:
     """Straight quotes in Chinese, which are set as “ and ”."""
     if prose.language == "zh":
@@ -124,12 +145,10 @@ def quotes(prose: Prose, house: House) -> Faults:
                 yield line, f'half-width " in {near(prose, line, sign)}, write “ and ”'
 
 
+@rule("prose")
 def foreign(prose: Prose, house: House) -> Faults:
     """Chinese punctuation on an English page."""
     if prose.language == "en":
         for line, words in enumerate(own(prose), prose.first):
             if sign := FOREIGN.search(words):
                 yield line, f"full-width {sign[0]} in English, write that of English"
-
-
-RULES = (chinese, quoted, quotes, foreign)

@@ -1,9 +1,9 @@
 """Rules for files as such: what no other rule, and no library, should be given."""
 
 import re
-from collections.abc import Iterator
 
-from tools.core.house import House
+from tools.check.registry import Faults, Found, rule
+from tools.core.house import Fault, House
 
 TEXTS = (
     "*.md",
@@ -28,16 +28,17 @@ INVISIBLE = re.compile(
 )
 
 
-def unreadable(house: House) -> Iterator[tuple[str, int, str]]:
+@rule("file")
+def unreadable(house: House) -> Found:
     """Files that are to be mended before anything else can be said of them."""
     for file in dict.fromkeys(f for p in TEXTS for f in house.files(p)):
         raw = (house.root / file).read_bytes()
         fault = next(faults(raw, file), None)
         if fault:
-            yield file, *fault
+            yield Fault(file, *fault)
 
 
-def faults(raw: bytes, file: str) -> Iterator[tuple[int, str]]:
+def faults(raw: bytes, file: str) -> Faults:
     """Find what is wrong with the bytes of a file, the gravest first."""
     for signature, said in SIGNATURES.items():
         if raw.startswith(signature):

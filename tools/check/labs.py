@@ -1,46 +1,32 @@
-"""Rules for labs and drawings."""
+"""Rules for labs: their code, and the order of their cells."""
 
 import ast
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from xml.etree import ElementTree
 
-from tools.check import safety
-from tools.check.chinese import HAN
-from tools.check.reach import LAB, OURS, parse, reach
-from tools.check.text import Faults
+from tools.check.reach import OURS
+from tools.check.registry import Faults, rule
+from tools.check.source import Python
 from tools.core.blocks import Cell, cells
 from tools.core.front_matter import waits
 from tools.core.house import House
+from tools.core.lab import IMPORT
+from tools.core.languages import DEFAULT, LANGUAGES
 from tools.core.prose import Prose
 
 DEVICE = 'DEVICE = os.environ.get("LAB_DEVICE", "cpu")'
 FIGURE = re.compile(r"[\w-]+\.svg")
-IMPORT = re.compile(r"from snippets\.(\w+) import (\w+(?:, \w+)*)$")
-
-# The colours that follow the scheme, and what is no colour.
-SCHEME = re.compile(r"var\(--fig-(ink|muted|grid|paper|warm|[0-5])\)|url\(#[\w-]+\)")
-COLOUR = re.compile(
-    r"\b(fill|stroke|color|stop-color|flood-color)\s*[=:]\s*[\"']?\s*([^\"';}]+)"
-)
-PLAIN = {"none", "currentColor", "inherit", "transparent", "context-stroke"}
+BELOW = dict(pairwise(LANGUAGES))  # of a Markdown cell stands its twin
+ABOVE = {below: above for above, below in BELOW.items()}
 
 
-def lab(house: House, file: str) -> Faults:
-    """Check the code of one lab and the order of its cells."""
-    text = house.read(file)
-    parts = list(cells(text))
-    yield from order(parts, waits(house, f"{Path(file).stem}.md"))
-    try:
-        tree = parse(text)
-    except SyntaxError as error:
-        yield error.lineno or 1, f"this is not Python: {error.msg}"
-        return
-    yield from reach(tree, LAB, "a lab")
-    tops = dict(top(parts))
-    for node in ast.walk(tree):
+@rule("lab")
+def imports(source: Python, house: House) -> Faults:
+    """Imports of the project's that the site could not replace by their source."""
+    tops = dict(top(source.cells))
+    for node in source.nodes:
         match node:
             case ast.Import(names=names):
                 modules = [name.name for name in names]
@@ -50,16 +36,13 @@ def lab(house: House, file: str) -> Faults:
                 continue
         if not OURS.isdisjoint(name.partition(".")[0] for name in modules):
             yield from taken(house, node, tops)
-    yield from saved(tree)
-    yield from device(tree)
-    code = [cell for cell in parts if cell.language is None and any(cell.lines)]
-    yield from results(tree, code[-1].line if code else 1)
 
 
-def saved(tree: ast.Module) -> Faults:
+@rule("lab")
+def saved(source: Python, house: House) -> Faults:
     """Figures that leave the folder of the lab, or replace one another."""
     first: dict[str, int] = {}
-    for node in ast.walk(tree):
+    for node in source.nodes:
         match node:
             case ast.Call(
                 func=ast.Attribute(attr="savefig"), args=[ast.Constant(name)]
@@ -71,18 +54,22 @@ def saved(tree: ast.Module) -> Faults:
                     yield node.lineno, f"{name}: a figure is a plain name and .svg"
 
 
-def device(tree: ast.Module) -> Faults:
+@rule("lab")
+def device(source: Python, house: House) -> Faults:
     """A lab that runs on the CPU while its record says otherwise."""
-    words = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    words = (node.value for node in source.nodes if isinstance(node, ast.Constant))
     if "LAB_DEVICE" not in words:
         yield 1, f"a lab runs where it is told: {DEVICE}"
 
 
-def results(tree: ast.Module, last: int) -> Faults:
+@rule("lab")
+def results(source: Python, house: House) -> Faults:
     """A last cell without results, or with what no page could print."""
+    code = [cell.line for cell in source.cells if not cell.language and any(cell.lines)]
+    last = code[-1] if code else 1
     found = {
         target.id: node.value
-        for node in tree.body
+        for node in source.tree.body
         if isinstance(node, ast.Assign) and node.lineno >= last
         for target in node.targets
         if isinstance(target, ast.Name)
@@ -106,57 +93,79 @@ def results(tree: ast.Module, last: int) -> Faults:
 
 
 def taken(house: House, node: ast.AST, tops: dict[int, str]) -> Faults:
-    """An import of the project's that the site could not replace by its source."""
+    """Check one import of a snippet."""
     wanted = "from snippets.<stem> import A, B, on one line at the top of a cell"
-    match = IMPORT.match(tops.get(node.lineno, ""))
+    match = IMPORT.fullmatch(tops.get(node.lineno, ""))
     if match is None:
         yield node.lineno, f"a lab imports only {wanted}"
-    elif not house.has(f"snippets/{match[1]}.py"):
-        yield node.lineno, f"there is no snippets/{match[1]}.py"
+    elif not house.has(f"snippets/{match['stem']}.py"):
+        yield node.lineno, f"there is no snippets/{match['stem']}.py"
     else:
-        source = house.read(f"snippets/{match[1]}.py")
-        for name in match[2].split(", "):
+        source = house.read(f"snippets/{match['stem']}.py")
+        for name in match["names"].split(", "):
             if not re.search(rf"^(def|class) {name}\b|^{name}\b.*=", source, re.M):
-                yield node.lineno, f"snippets/{match[1]}.py has no {name}"
+                yield node.lineno, f"snippets/{match['stem']}.py has no {name}"
 
 
 def top(parts: list[Cell]) -> Iterator[tuple[int, str]]:
     """Number the import lines that stand before all else in their cell."""
     for cell in parts:
         for line, text in enumerate(cell.lines, cell.line):
-            if IMPORT.match(text) and cell.language is None:
+            if IMPORT.fullmatch(text) and cell.language is None:
                 yield line, text
             elif text.strip():
                 break
 
 
-def order(parts: list[Cell], waiting: bool = False) -> Faults:
-    """Markdown cells that are not a zh cell followed by its en twin."""
+@rule("lab")
+def order(source: Python, house: House) -> Faults:
+    """Markdown cells that are not followed by their twin in each other language."""
+    parts, waiting = source.cells, waits(house, f"{Path(source.file).stem}.md")
     # Above the first `# %%` there is nothing, or code.
     shown = [cell for cell in parts if cell.language is not None or any(cell.lines)]
     first = shown[0].language if shown else None
-    if first != "zh" and not (waiting and first == "en"):
-        yield 1, 'a lab begins with a title cell: # %% [markdown] lang="zh"'
+    if first not in (LANGUAGES if waiting else [DEFAULT]):
+        yield 1, f'a lab begins with a title cell: # %% [markdown] lang="{DEFAULT}"'
     for before, after in pairwise([None, *shown, None]):
         one, two = (cell.language if cell else None for cell in (before, after))
-        if after and two not in (None, "zh", "en"):
-            yield after.line - 1, 'a Markdown cell names its language: lang="zh"'
+        if after and two not in (None, *LANGUAGES):
+            known = " or ".join(f'lang="{language}"' for language in LANGUAGES)
+            yield after.line - 1, f"a Markdown cell names its language: {known}"
         elif waiting:
             continue
-        elif one == "zh" and two != "en":
-            yield before.line - 1, "a zh cell is followed by its en twin"
-        elif two == "en" and one != "zh":
-            yield after.line - 1, "an en cell stands below its zh twin"
+        elif one in BELOW and two != BELOW[one]:
+            yield before.line - 1, f"a {one} cell is followed by its {BELOW[one]} twin"
+        elif two in ABOVE and one != ABOVE[two]:
+            yield after.line - 1, f"this {two} cell stands below its {ABOVE[two]} twin"
 
 
-def prose(house: House, file: str) -> Iterator[Prose]:
-    """Read the Markdown cells of a lab."""
-    for cell in cells(house.read(file)):
-        if cell.language:
-            yield Prose(file, cell.language, cell.lines, cell.line)
+def groups(house: House) -> Iterator[list[Prose]]:
+    """Read the Markdown cells of all labs, each with its twin below it."""
+    for file in house.files("docs/lab/[!_]*.py"):
+        group: list[Prose] = []
+        for cell in cells(house.read(file)):
+            if not cell.language:
+                continue
+            if group and cell.language != BELOW.get(group[-1].language):
+                yield group
+                group = []
+            group.append(Prose(file, cell.language, cell.lines, cell.line))
+        yield group
 
 
-def links(prose: Prose) -> Faults:
+@rule("lab")
+def belongs(source: Python, house: House) -> Faults:
+    """A lab without a page, or one that should have run and did not."""
+    stem = Path(source.file).stem
+    if not any(house.has(f"docs/{language}/{stem}.md") for language in LANGUAGES):
+        yield 1, "this lab belongs to no page, give both one name"
+    wanted = house.records and (house.ran is None or stem in house.ran)
+    if wanted and not house.recorded(stem):
+        yield 1, f"this lab has no record: nox -s labs -- {stem}"
+
+
+@rule("cell")
+def links(prose: Prose, house: House) -> Faults:
     """Links to sources, which lead nowhere from the page of a lab."""
     for line, target in prose.links:
         if page := re.fullmatch(
@@ -164,46 +173,3 @@ def links(prose: Prose) -> Faults:
         ):
             address = f"../../{page[1]}/{page[2] or ''}"
             yield line, f"{target}: links of a lab are addresses, write {address}"
-
-
-def selectors(line: str) -> list[str]:
-    """Find what stands before each `{`, in time that grows with the line alone."""
-    parts = re.split(r"([{}<>])", line)
-    before = [text for text, sign in zip(parts[::2], parts[1::2]) if sign == "{"]
-    return [name for text in before if text for name in text.split(",")]
-
-
-def drawing(house: House, file: str) -> Faults:
-    """Check a figure drawn by hand, which both languages and both schemes show."""
-    text = house.read(file)
-    if len(text.encode()) > safety.LARGEST:
-        size = f"{len(text.encode()) // 1000} KB, it may have {safety.LARGEST // 1000}"
-        yield 1, f"this drawing has {size}: round its numbers, drop what nobody sees"
-        return
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        yield error.position[0], f"this is not XML: {error}"
-        return
-    yield from safety.drawing(text, root)
-    if "viewBox" not in root.attrib or {"width", "height"} & root.attrib.keys():
-        yield 1, "the svg has a viewBox, and no width or height: the page sets them"
-    prefix = file.rpartition("/")[2].removesuffix(".svg").partition("-")[0] + "-"
-    lines = text.rstrip("\n").split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            yield number, "a blank line ends the figure in Markdown, take it out"
-        if re.search(f"[{HAN}]", line):
-            yield number, "both languages show this, words belong into the caption"
-        names = re.findall(r"\b(?:id|class)=[\"']([^\"']*)[\"']", line)
-        for name in " ".join(names).split():
-            if not name.startswith(prefix):
-                yield number, f"{name}: ids and classes begin with {prefix}"
-        for selector in selectors(line):
-            if not re.match(rf"\s*($|@|from|to|\d|[.#]{prefix})", selector):
-                text = f"{selector.strip()} styles the whole page"
-                yield number, f"{text}, begin with .{prefix}"
-        for name, value in COLOUR.findall(line):
-            value = value.strip()
-            if value not in PLAIN and not SCHEME.fullmatch(value):
-                yield number, f"{name} {value}: colours are var(--fig-ink) and so on"

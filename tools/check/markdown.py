@@ -6,10 +6,10 @@ Python-Markdown has no errors: what it does not understand it shows as text.
 import re
 from collections.abc import Iterator
 
-from tools.check.text import Faults
+from tools.check.registry import Faults, rule
 from tools.core.blocks import fenced, fences
 from tools.core.house import House
-from tools.core.prose import FORMULA, LINK, Prose
+from tools.core.prose import FORMULA, LINK, Prose, unquoted
 
 ITEM = re.compile(r"(?:[-*+]|\d+[.)])[ \t]+\S")
 OPENER = re.compile(r"(?:[-*+]|\d+[.)])\s|!!!|\?\?\?|===|:\s")
@@ -28,16 +28,11 @@ def indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
 
-def quoted(line: str) -> str:
-    """Read a line without the marks of a quotation in front of it."""
-    return re.sub(r"^\s*(?:>\s?)+", "", line)
-
-
 def blocks(prose: Prose) -> Iterator[tuple[int, list[str]]]:
     """Cut the prose where lines are blank: the number and the lines of each block."""
     start, block = 0, []
     for number, line in enumerate([*prose.text.split("\n"), ""], prose.first):
-        line = quoted(line)
+        line = unquoted(line)
         if line.strip():
             start = start or number
             block.append(line)
@@ -46,6 +41,7 @@ def blocks(prose: Prose) -> Iterator[tuple[int, list[str]]]:
             start, block = 0, []
 
 
+@rule("prose")
 def lists(prose: Prose, house: House) -> Faults:
     """A list without a blank line above: its items run on in the paragraph."""
     for start, block in blocks(prose):
@@ -58,6 +54,7 @@ def lists(prose: Prose, house: House) -> Faults:
                 break
 
 
+@rule("prose")
 def tables(prose: Prose, house: House) -> Faults:
     """A table inside a paragraph, or rows with more or fewer cells than the head."""
     source = dict(enumerate(prose.lines, prose.first))
@@ -95,6 +92,7 @@ def split_formula(source: str, text: str) -> str:
     return ""
 
 
+@rule("prose")
 def notes(prose: Prose, house: House) -> Faults:
     """A note, or a fold, of an unknown kind or without its text."""
     lines = prose.lines
@@ -113,6 +111,7 @@ def notes(prose: Prose, house: House) -> Faults:
             yield prose.first + at, "this note is empty: indent its text by four spaces"
 
 
+@rule("prose")
 def indented(prose: Prose, house: House) -> Faults:
     """A paragraph that is indented: code, or one that fell out of its list."""
     above: list[str] = []  # lines of smaller and smaller indent, the last is nearest
@@ -132,6 +131,7 @@ def indented(prose: Prose, house: House) -> Faults:
         blank = False
 
 
+@rule("prose")
 def languages(prose: Prose, house: House) -> Faults:
     """A fence without a language, with attributes, or with Python under another."""
     for fence in fences(prose.lines):
@@ -158,6 +158,7 @@ BROKEN = {
 BROKEN = {re.compile(pattern): said for pattern, said in BROKEN.items()}
 
 
+@rule("prose")
 def broken(prose: Prose, house: House) -> Faults:
     """Links, references, numbers and formulas that stay text."""
     for number, line in enumerate(prose.text.split("\n"), prose.first):
@@ -167,6 +168,3 @@ def broken(prose: Prose, house: House) -> Faults:
     for number, target in prose.links:
         if not target.strip("<> "):
             yield number, "this link leads nowhere: [words](address.md)"
-
-
-RULES = (lists, tables, notes, indented, languages, broken)

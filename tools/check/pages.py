@@ -1,17 +1,19 @@
 """Rules for pages: front matter, headings, links, references."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import urlsplit
 
 import yaml
 
+from tools.check.registry import Faults, rule
 from tools.check.snippets import AXES, UNKNOWN
-from tools.check.text import Faults
 from tools.core import bibliography
 from tools.core.front_matter import FRONT, twin, waits
 from tools.core.house import House
+from tools.core.languages import LANGUAGES, others
 from tools.core.prose import Prose
 
 SECTIONS = (
@@ -27,6 +29,42 @@ SECTIONS = (
 SHAPE = re.compile(r"`\((?:[\dA-Z+*\- ]+,)+[\dA-Z+*\- ]*\)`")
 
 
+def page(house: House, file: str, language: str) -> Prose:
+    """Read a page; of its front matter only the description is prose."""
+    lines = house.read(file).split("\n")
+    if front := FRONT.match(house.read(file)):
+        for number in range(front[0].count("\n") + 1):
+            value = re.match(r"description:\s*[\"']?([^>|\"']+)", lines[number])
+            lines[number] = value[1] if value else ""
+    return Prose(file, language, lines)
+
+
+def groups(house: House) -> Iterator[list[Prose]]:
+    """Read all pages, each with its twins; those that wait for one are read alone."""
+    names = {
+        file.split("/", 2)[2]: None
+        for language in LANGUAGES
+        for file in house.files(f"docs/{language}/**/*.md")
+    }
+    for name in names:
+        files = {f"docs/{language}/{name}": language for language in LANGUAGES}
+        group = [page(house, f, code) for f, code in files.items() if house.has(f)]
+        yield from ([one] for one in group) if waits(house, name) else [group]
+
+
+@rule("page")
+def has_twins(prose: Prose, house: House) -> Faults:
+    """A page that is missing in another language."""
+    docs, language, name = prose.file.split("/", 2)
+    if waits(house, name):
+        return  # the page says so itself, under its title
+    for other in others(language):
+        if not house.has(f"{docs}/{other}/{name}"):
+            text = f"its twin {docs}/{other}/{name} is missing, write it"
+            yield 1, f"{text}, or put translation: needed here"
+
+
+@rule("page")
 def front_matter(prose: Prose, house: House) -> Faults:
     """Front matter that MkDocs would show as text, or none."""
     front = FRONT.match(house.read(prose.file))
@@ -49,16 +87,7 @@ def front_matter(prose: Prose, house: House) -> Faults:
         yield 2, "translation: needed is all that can be said, or leave the line out"
 
 
-def page(house: House, file: str, language: str) -> Prose:
-    """Read a page; of its front matter only the description is prose."""
-    lines = house.read(file).split("\n")
-    if front := FRONT.match(house.read(file)):
-        for number in range(front[0].count("\n") + 1):
-            value = re.match(r"description:\s*[\"']?([^>|\"']+)", lines[number])
-            lines[number] = value[1] if value else ""
-    return Prose(file, language, lines)
-
-
+@rule("page")
 def headings(prose: Prose, house: House) -> Faults:
     """Headings without an id, ids twice, sections missing or out of order."""
     seen = set[str]()
@@ -71,7 +100,7 @@ def headings(prose: Prose, house: House) -> Faults:
         elif heading.id and heading.id in seen:
             yield heading.line, f"#{heading.id} stands twice on this page"
         seen.add(heading.id)
-    if Path(prose.file).stem not in house.stems:
+    if Path(prose.file).stem not in house.architectures:
         return
     parts = [h for h in prose.headings if h.level == 2 and h.id]
     ids = [h.id for h in parts]
@@ -87,6 +116,7 @@ def headings(prose: Prose, house: House) -> Faults:
             yield after.line, f"#{after.id} stands before #{before.id} on every page"
 
 
+@rule("page")
 def links(prose: Prose, house: House) -> Faults:
     """Links to no page, to no lab, or to no place on a page."""
     for line, target in prose.links:
@@ -106,10 +136,11 @@ def links(prose: Prose, house: House) -> Faults:
             yield line, f"the link {target} leads nowhere, {file} has no {{#{id}}}"
 
 
+@rule("page")
 def code(prose: Prose, house: House) -> Faults:
     """A page that keeps its training loop or its whole file from the reader."""
     stem = Path(prose.file).stem
-    if stem not in house.stems:
+    if stem not in house.architectures:
         return
     lines = enumerate(house.read(prose.file).split("\n"), 1)
     shown = [text for n, text in lines if prose.section(n) == "code"]
@@ -122,6 +153,7 @@ def code(prose: Prose, house: House) -> Faults:
         yield start, f"offer the whole file: [{stem}.py](code/{stem}.py)"
 
 
+@rule("page")
 def works(prose: Prose, house: House) -> Faults:
     """Entries of #references that the list of the whole book cannot read."""
     form = "an entry is - Authors Year. Title. Venue. [where](https://…)；a remark"
@@ -131,6 +163,7 @@ def works(prose: Prose, house: House) -> Faults:
             yield line, form
 
 
+@rule("page")
 def axes(prose: Prose, house: House) -> Faults:
     """Letters in the shapes of a page that mean nothing."""
     for line, text in enumerate(prose.lines, prose.first):
@@ -142,6 +175,3 @@ def axes(prose: Prose, house: House) -> Faults:
 def places(text: str) -> set[str]:
     """Name the places of a page that a link can lead to."""
     return set(re.findall(r"(?:\{[^{}\n]*#|\bid=\")([\w-]+)", text))
-
-
-RULES = (front_matter, headings, links, code, works, axes)

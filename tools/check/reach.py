@@ -6,7 +6,9 @@ for a slip. Whoever means harm meets no secret and no right to write either.
 
 import ast
 
-from tools.check.text import Faults
+from tools.check.registry import Faults, rule
+from tools.check.source import Python
+from tools.core.house import House
 
 OURS = {"snippets", "tools", "tests", "docs"}  # for which labs have a rule of their own
 SNIPPET = set(
@@ -22,27 +24,24 @@ NAMES = set(
     " savez savez_compressed savetxt loadtxt genfromtxt memmap"
     " imsave imread write_text write_bytes urlopen".split()
 )
-DEEPEST, TOO_DEEP = 200, "it nests too deeply"  # for what walks by recursion
 DUNDERS = {"__init__", "__name__", "__call__", "__class__", "__doc__", "__len__"}
 
 
-def parse(text: str) -> ast.Module:
-    """Read Python; what nests too deeply or holds a zero byte is no Python either."""
-    try:
-        tree = ast.parse(text)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise SyntaxError(str(error) or TOO_DEEP) from None
-    level = [tree]
-    for _ in range(DEEPEST):
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-    if level:
-        raise SyntaxError(TOO_DEEP)
-    return tree
+@rule("snippet")
+def of_a_snippet(source: Python, house: House) -> Faults:
+    """A snippet that reaches for files or the network."""
+    return reach(source, SNIPPET, "a snippet")
 
 
-def reach(tree: ast.Module, allowed: set[str], who: str) -> Faults:
+@rule("lab")
+def of_a_lab(source: Python, house: House) -> Faults:
+    """A lab that reaches for files or the network."""
+    return reach(source, LAB, "a lab")
+
+
+def reach(source: Python, allowed: set[str], who: str) -> Faults:
     """What code of the book reaches for and should not."""
-    for node in ast.walk(tree):
+    for node in source.nodes:
         match node:
             case ast.Import(names=names):
                 for name in names:

@@ -4,14 +4,12 @@ A page allows a list of HTML, a drawing a list of SVG; everything else is a faul
 """
 
 import re
-from collections.abc import Iterator
 from html import unescape
-from xml.etree import ElementTree
 
+from tools.check.registry import Faults, rule
+from tools.check.source import Drawing
 from tools.core.house import House
 from tools.core.prose import Prose
-
-Faults = Iterator[tuple[int, str]]
 
 # The elements of a page, and the attributes of each.
 HTML = {
@@ -41,9 +39,9 @@ SVG_ATTRIBUTES = set(
     " text-anchor dominant-baseline font-style font-weight font-size".split()
 )
 OUTSIDE = re.compile(r"@import|url\((?!#)|expression\(", re.I)
-LARGEST = 60_000  # bytes of a drawing
 
 
+@rule("prose")
 def markup(prose: Prose, house: House) -> Faults:
     """HTML that a page may not hold: elements, attributes, comments."""
     line, place = prose.first, 0
@@ -70,6 +68,7 @@ def known() -> str:
     return ", ".join(f"<{name}>" for name in sorted(HTML))
 
 
+@rule("prose")
 def addresses(prose: Prose, house: House) -> Faults:
     """Links that are no address: javascript:, data: and the like."""
     for line, target in prose.links:
@@ -81,14 +80,16 @@ def addresses(prose: Prose, house: House) -> Faults:
             yield line, f"a link may begin with {allowed}, not {scheme[1]}:"
 
 
-def drawing(text: str, root: ElementTree.Element) -> Faults:
+@rule("drawing")
+def svg(drawing: Drawing, house: House) -> Faults:
     """SVG that a drawing may not hold."""
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(drawing.lines, 1):
         if re.search(r"<[!?]", line):
             yield number, "a drawing has no prolog, comment or entity, take it out"
         if OUTSIDE.search(line):
             yield number, "a drawing fetches nothing, refer to its own parts: url(#…)"
-    for element in root.iter():
+    text = drawing.text
+    for element in drawing.root.iter():
         name = element.tag.rpartition("}")[2]
         place = text.count("\n", 0, max(text.find(f"<{name}"), 0)) + 1
         if name not in SVG:
@@ -99,6 +100,3 @@ def drawing(text: str, root: ElementTree.Element) -> Faults:
                 yield place, f"<{name}> may not have {key}, take it out"
             elif key == "href" and not value.startswith("#"):
                 yield place, f"href {value}: a drawing refers to its own parts, #…"
-
-
-RULES = (markup, addresses)

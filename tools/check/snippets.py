@@ -6,12 +6,12 @@ import re
 import tokenize
 from collections.abc import Iterator
 
-from tools.check.chinese import HAN
-from tools.check.reach import parse
-from tools.check.syntax import syntax
-from tools.check.text import Faults
+from tools.check.registry import Faults, rule
+from tools.check.source import Python
 from tools.core.blocks import sections
 from tools.core.house import House
+from tools.core.languages import DEFAULT
+from tools.core.prose import HAN
 
 AXES = {
     "B": "batch",
@@ -30,29 +30,16 @@ AXES = {
     "R": "reservoir",
     "L": "layers",
 }
-LETTERS = "docs/zh/notation.md lists the letters"
+LETTERS = f"docs/{DEFAULT}/notation.md lists the letters"
 UNKNOWN = f"has no meaning, {LETTERS}"
 SECTION, LINE = 45, 80
 SHAPE = r"\([^()]*\)"
 
 
-def snippet(house: House, file: str) -> Faults:
-    """Check one snippet."""
-    text = house.read(file)
-    lines = text.splitlines()
-    yield from sizes(lines)
-    try:
-        tree = parse(text)
-    except SyntaxError as error:
-        yield error.lineno or 1, f"this is not Python: {error.msg}"
-        return
-    yield from head(tree, lines)
-    yield from comments(text)
-    yield from syntax(tree, lines)
-
-
-def sizes(lines: list[str]) -> Faults:
+@rule("snippet")
+def sizes(source: Python, house: House) -> Faults:
     """What does not fit beside its equations."""
+    lines = source.lines
     found, _ = sections(lines)
     for part in found.values():
         one_class = lines[part.start].startswith("class ")  # it has a limit of its own
@@ -69,9 +56,10 @@ def sizes(lines: list[str]) -> Faults:
             yield number, f"a line has at most {LINE} characters, this one {len(line)}"
 
 
-def head(tree: ast.Module, lines: list[str]) -> Faults:
+@rule("snippet")
+def head(source: Python, house: House) -> Faults:
     """A docstring that does not say where the code is from and how to run it."""
-    text = ast.get_docstring(tree) or ""
+    text, lines = ast.get_docstring(source.tree) or "", source.lines
     for word in ("Source:", "Axes:", "Run:", "Licence:"):
         if not re.search(rf"^{word} *\S", text, re.M):
             yield 1, f"the docstring lacks the line {word} …"
@@ -97,8 +85,11 @@ def shapes(lines: list[str]) -> Iterator[tuple[int, str]]:
         yield from ((number, shape) for shape in re.findall(SHAPE, place))
 
 
-def comments(text: str) -> Faults:
+@rule("snippet")
+def comments(source: Python, house: House) -> Faults:
     """Comments that only one language's readers understand."""
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    if not re.search(f"[{HAN}]", source.text):
+        return
+    for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
         if token.type == tokenize.COMMENT and re.search(f"[{HAN}]", token.string):
             yield token.start[0], "both pages show this file: comments are English"

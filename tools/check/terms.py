@@ -3,15 +3,13 @@
 import re
 from functools import cache
 
-from tools.check.text import Faults
+from tools.check.registry import Faults, rule
 from tools.core.house import House
-from tools.core.prose import Prose
+from tools.core.prose import HAN, Prose
 
 GLOSSARY = "docs/zh/glossary.md"
 EXEMPT = {GLOSSARY, "docs/zh/notation.md", "docs/zh/contributing.md"}
-INTRODUCED = re.compile(
-    r"[\u4e00-\u9fff]（(?P<term>[a-z][a-z0-9 \-–’']+)(，[A-Z]\w+)?）"
-)
+INTRODUCED = re.compile(rf"[{HAN}]（(?P<term>[a-z][a-z0-9 \-–’']+)(，[A-Z]\w+)?）")
 
 
 @cache
@@ -28,6 +26,7 @@ def glossary(text: str) -> tuple[str, dict[str, str]]:
     return "".join(english).lower(), avoided
 
 
+@rule("prose")
 def terms(prose: Prose, house: House) -> Faults:
     """Words that the glossary avoids, and terms that it does not have."""
     if prose.language != "zh" or prose.file in EXEMPT or not house.has(GLOSSARY):
@@ -47,6 +46,3 @@ def known(term: str, english: str) -> bool:
     """Find a term, in the singular too."""
     forms = (term, term.removesuffix("s"))
     return any(re.search(rf"\b{re.escape(form)}\b", english) for form in forms)
-
-
-RULES = (terms,)

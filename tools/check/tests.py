@@ -3,8 +3,8 @@
 import ast
 from collections.abc import Iterator
 
-from tools.check.reach import parse
-from tools.check.text import Faults
+from tools.check.registry import Faults, rule
+from tools.check.source import Python
 from tools.core.house import House
 
 SKIPS = {"skip", "skipif", "skipTest", "skipUnless", "xfail", "importorskip"}
@@ -17,21 +17,15 @@ PROVES = "a skipped test proves nothing: make it pass or take it out"
 SAYS = ast.Assert | ast.With | ast.Raise  # or a call whose result nobody takes
 
 
-def test_file(house: House, file: str) -> Faults:
-    """Check one file of tests."""
-    try:
-        tree = parse(house.read(file))
-    except SyntaxError as error:
-        yield error.lineno or 1, f"this is not Python: {error.msg}"
-        return
-    tests = list(functions(tree))
+@rule("test")
+def silent(source: Python, house: House) -> Faults:
+    """A file without a test, and tests that say nothing."""
+    tests = list(functions(source.tree))
     if not tests:
         yield 1, "there is no test here: write a function test_… with an assert"
     for test in tests:
         if not any(map(says, ast.walk(test))):
             yield test.lineno, f"{test.name} asserts nothing, say what must hold"
-    yield from skips(tree)
-    yield from always_true(tree)
 
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
@@ -49,10 +43,11 @@ def says(node: ast.AST) -> bool:
     return call or isinstance(node, SAYS)
 
 
-def skips(tree: ast.Module) -> Faults:
+@rule("test")
+def skips(source: Python, house: House) -> Faults:
     """Tests that are passed over: green, and nothing was proved."""
     allowed = set()
-    for node in ast.walk(tree):
+    for node in source.nodes:
         match node:
             case ast.Call(func=func) if REASONS & set(strings(node)):
                 allowed.add(func)
@@ -71,16 +66,17 @@ def strings(call: ast.Call) -> Iterator[str]:
             yield given.value
 
 
-def always_true(tree: ast.Module) -> Faults:
+@rule("test")
+def always_true(source: Python, house: House) -> Faults:
     """Asserts that hold whatever the code does, as `assert GRU` would."""
     solid = set()  # names of modules, classes and functions
-    for node in tree.body:
+    for node in source.tree.body:
         match node:
             case ast.Import(names=names) | ast.ImportFrom(names=names):
                 solid |= {(name.asname or name.name).split(".")[0] for name in names}
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 solid.add(name)
-    for node in ast.walk(tree):
+    for node in source.nodes:
         if isinstance(node, ast.Assert) and holds(node.test, solid):
             said = f"assert {ast.unparse(node.test)} always holds"
             yield node.lineno, f"{said}, compare what the code gives"

@@ -1,18 +1,17 @@
 """Rules for prose wherever it stands: on a page or in a Markdown cell of a lab."""
 
 import re
-from collections.abc import Iterator
 
 from math_core import LatexError
 
+from tools.check.registry import Faults, rule
 from tools.core import bibliography
-from tools.core.blocks import INCLUDE, MARKER, fences
+from tools.core.blocks import FIGURE, INCLUDE, MARKER, fences
 from tools.core.house import House
+from tools.core.languages import DEFAULT
 from tools.core.mathml import mathml
 from tools.core.prose import FORMULA, LINK, Prose, hide
 from tools.core.values import MACRO, MINUTES, VERDICTS, evaluate
-
-Faults = Iterator[tuple[int, str]]
 
 DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+")
 LINK_TEXT = re.compile(rf"\[[^\[\]\n]*(?={LINK})")
@@ -20,6 +19,7 @@ BRACES = re.compile(r"\{\{[^{}\n]*\}\}")
 ATTRIBUTE_FORMULA = re.compile(rf"<[a-z][^<>]*\"[^\"<>]*{FORMULA}")
 
 
+@rule("prose")
 def formulas(prose: Prose, house: House) -> Faults:
     """TeX that the press cannot set."""
     for line, tex, display in prose.formulas:
@@ -35,14 +35,16 @@ def formulas(prose: Prose, house: House) -> Faults:
             yield line, "a formula inside a tag is not set, say it in words"
 
 
+@rule("prose")
 def macros(prose: Prose, house: House) -> Faults:
     """Numbers that no lab gives, or in a form that does not fit."""
     for line, match in prose.macros:
         stem, spec, verdict = match.group("stem", "spec", "verdict")
         if not house.has(f"docs/lab/{stem}.py"):
             yield line, f"{match[0]}: there is no lab docs/lab/{stem}.py"
-        elif verdict and verdict not in VERDICTS["en"]:
-            yield line, f"{match[0]}: a verdict is one of {', '.join(VERDICTS['en'])}"
+        elif verdict and verdict not in VERDICTS[DEFAULT]:
+            known = ", ".join(VERDICTS[DEFAULT])
+            yield line, f"{match[0]}: a verdict is one of {known}"
         elif spec and not any(fits(value, spec) for value in (1.0, 1, "")):
             yield line, f"{match[0]}: {spec!r} is no format of Python, try .2f"
         elif house.recorded(stem):
@@ -73,6 +75,7 @@ def fits(value: float | str, spec: str) -> bool:
     return True
 
 
+@rule("prose")
 def code(prose: Prose, house: House) -> Faults:
     """Python typed by hand."""
     for fence in fences(prose.lines):
@@ -85,6 +88,7 @@ def code(prose: Prose, house: House) -> Faults:
                 yield start, 'Python is not typed, include it: --8<-- "x.py:cell"'
 
 
+@rule("prose")
 def includes(prose: Prose, house: House) -> Faults:
     """Includes of what is not there."""
     for line, path in prose.includes:
@@ -93,17 +97,18 @@ def includes(prose: Prose, house: House) -> Faults:
             yield line, f"{name}: snippets, labs and drawings are included, no others"
             continue
         found = [f for f in (f"snippets/{name}", f"docs/{name}") if house.has(f)]
-        figure = re.fullmatch(r"(\w+)/([^/]+\.svg)", name)
+        figure = FIGURE.fullmatch(name)
+        stem, svg = figure.group("lab", "name") if figure else ("", "")
+        lab = f"docs/lab/{stem}.py"
         if found and part:
             starts = (m["name"] for m in MARKER.finditer(house.read(found[0])))
             if part not in starts:
                 yield line, f"{found[0]} has no section {part}"
-        elif not found and figure and house.has(f"docs/lab/{figure[1]}.py"):
-            lab = f"docs/lab/{figure[1]}.py"
-            if not re.search(rf"savefig\(\s*[\"']{figure[2]}[\"']", house.read(lab)):
-                yield line, f'{lab} has no savefig("{figure[2]}")'
-            elif house.recorded(figure[1]) and not (house.records / name).is_file():
-                yield line, f"the lab {figure[1]} left no {figure[2]}, run it"
+        elif not found and figure and house.has(lab):
+            if not re.search(rf"savefig\(\s*[\"']{svg}[\"']", house.read(lab)):
+                yield line, f'{lab} has no savefig("{svg}")'
+            elif house.recorded(stem) and not (house.records / name).is_file():
+                yield line, f"the lab {stem} left no {svg}, run it"
         elif not found:
             yield line, f"{name} is in neither snippets/ nor docs/, and of no lab"
     for line, text in enumerate(prose.lines, prose.first):
@@ -111,6 +116,7 @@ def includes(prose: Prose, house: House) -> Faults:
             yield line, 'an include is --8<-- "file:section" on a line of its own'
 
 
+@rule("prose")
 def decimals(prose: Prose, house: House) -> Faults:
     """Numbers of #evidence typed by hand."""
     text = hide(hide(prose.text, LINK_TEXT, LINK), BRACES, LINK)
@@ -120,6 +126,3 @@ def decimals(prose: Prose, house: House) -> Faults:
         inside = ends.get(line, "evidence" if inside else "") == "evidence"
         for number in DECIMAL.findall(words) if inside else ():
             yield line, f"{number} is typed by hand, a lab gives it: {{{{ lab.… }}}}"
-
-
-RULES = (formulas, macros, code, includes, decimals)

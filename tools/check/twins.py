@@ -2,21 +2,31 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 
+from tools.check.registry import Found, rule
+from tools.core.house import Fault, House
 from tools.core.prose import Prose
 
 TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
 
 
-def parity(one: Prose, two: Prose) -> Iterator[tuple[str, int, str]]:
+@rule("twins")
+def parity(twins: list[Prose], house: House) -> Found:
     """What one of two twins has and the other lacks, section by section."""
+    one, *rest = twins
+    for two in rest:
+        yield from lacks(one, two)
+
+
+def lacks(one: Prose, two: Prose) -> Found:
+    """Compare two twins."""
     ids, others = ([h.id for h in p.headings if h.level > 1] for p in (one, two))
     if ids != others:
         differ = (n for n, (a, b) in enumerate(zip(ids, others)) if a != b)
         lines = [h.line for h in two.headings if h.level > 1] or [two.first]
         line = lines[next(differ, -1)]
-        yield two.file, line, f"headings are {others}, in {one.file} they are {ids}"
+        said = f"headings are {others}, in {one.file} they are {ids}"
+        yield Fault(two.file, line, said)
         return
     for prose, twin in ((two, one), (one, two)):
         own, other = content(prose), content(twin)
@@ -24,11 +34,13 @@ def parity(one: Prose, two: Prose) -> Iterator[tuple[str, int, str]]:
             if len(own[section, item]) < len(lines):
                 where = f"#{section}" if section else "this part"
                 there = f"{item} of {twin.file}:{lines[-1]}"
-                yield prose.file, start(prose, section), f"{where} lacks {there}"
+                place = start(prose, section)
+                yield Fault(prose.file, place, f"{where} lacks {there}")
     paths = [[path for _, path in prose.includes] for prose in (one, two)]
     if paths[0] != paths[1] and sorted(paths[0]) == sorted(paths[1]):
         line = next(n for (n, b), a in zip(two.includes, paths[0]) if a != b)
-        yield two.file, line, f"includes stand in another order in {one.file}"
+        said = f"includes stand in another order in {one.file}"
+        yield Fault(two.file, line, said)
 
 
 def content(prose: Prose) -> defaultdict[tuple[str, str], list[int]]:

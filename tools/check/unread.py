@@ -8,11 +8,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.core.blocks import INCLUDE
+from tools.core.blocks import FIGURE, INCLUDE
 from tools.core.house import Fault, House
+from tools.core.languages import LANGUAGES
 from tools.core.values import MACRO
 
-READERS = ("docs/*/*.md", "docs/lab/*.py", "tests/**/*.py")
+PAGES = [f"docs/{language}/*.md" for language in LANGUAGES]
+READERS = [*PAGES, "docs/lab/*.py", "tests/**/*.py"]
 
 
 def unread(house: House) -> Iterator[Fault]:
@@ -43,9 +45,8 @@ def names(house: House) -> Iterator[tuple[str, str]]:
         for match in MACRO.finditer(text):
             yield match["stem"], match["key"]
         for include in map(INCLUDE.match, text.split("\n")):
-            if include:
-                stem, _, name = include["path"].partition("/")
-                yield stem, name
+            if include and (figure := FIGURE.fullmatch(include["path"])):
+                yield figure["lab"], figure["name"]
 
 
 def main() -> None:

@@ -6,35 +6,38 @@ same address are one work, which is shown as the longest of them says it.
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from markdown.preprocessors import Preprocessor
 
+from tools.core.blocks import headings, title
+
 MARKER = "{{ references }}"  # stands alone on its line
 ENTRY = re.compile(r"- (?P<work>.*?\]\((?P<address>https?://(?:[^()\s]|\(\S*?\))+)\))")
 YEAR = re.compile(r"^.+? \d{4}[a-z]?\. ")
-TITLE = re.compile(r"^# (.+?)\s*$", re.M)
 
 
-def section(text: str) -> str:
-    """Give the `#references` of a page."""
-    found = re.search(r"^##+ .*\{#references\}$(.*?)(?=^## |\Z)", text, re.M | re.S)
-    return found[1] if found else ""
-
-
-def entries(text: str) -> list[tuple[str, str]]:
+def entries(lines: list[str]) -> Iterator[tuple[str, str]]:
     """Give address and citation of each entry of a page's `#references`."""
-    return [(m["address"], m["work"]) for m in ENTRY.finditer(section(text))]
+    tops = {
+        heading.line: heading.id for heading in headings(lines) if heading.level < 3
+    }
+    section = ""
+    for number, line in enumerate(lines, 1):
+        section = tops.get(number, section)
+        if section == "references" and (entry := ENTRY.match(line)):
+            yield entry["address"], entry["work"]
 
 
 def gather(folder: Path) -> list[str]:
     """List every work once, papers and books first, with the pages that cite it."""
     works, cited = {}, defaultdict(list)
     for path in sorted(folder.glob("*.md")):
-        text = path.read_text("utf-8")
-        for address, work in entries(text):
+        lines = path.read_text("utf-8").split("\n")
+        for address, work in entries(lines):
             works[address] = max(work, works.get(address, ""), key=len)
-            link = f"[{TITLE.search(text)[1]}]({path.name}#references)"
+            link = f"[{title(lines)}]({path.name}#references)"
             if link not in cited[address]:
                 cited[address].append(link)
 

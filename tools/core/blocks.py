@@ -14,6 +14,9 @@ MARKER = re.compile(
     r"-+8<-+[ \t]+\[[ \t]*(?P<type>start|end)[ \t]*:[ \t]*(?P<name>[\w-]+)[ \t]*\]"
 )
 INCLUDE = re.compile(r"^\s*-+8<-+[ \t]+\"(?P<path>[^\"]+)\"\s*$")
+FIGURE = re.compile(r"(?!drawings/)(?P<lab>\w+)/(?P<name>[^/]+\.svg)")  # an include
+HEADING = re.compile(r"^(?P<signs>#{1,6})\s+(?P<title>.*)$")
+IDENTIFIER = re.compile(r"\{[^{}]*#([\w-]+)[^{}]*\}\s*$")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,30 @@ def fenced(lines: list[str]) -> list[bool]:
     for fence in fences(lines):
         inside.update(range(fence.start, (fence.end or len(lines)) + 1))
     return [number in inside for number in range(1, len(lines) + 1)]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading; `id` is empty where the page gives none."""
+
+    line: int
+    level: int
+    id: str
+    title: str
+
+
+def headings(lines: list[str], first: int = 1) -> Iterator[Heading]:
+    """Find the headings outside of code fences; `first` is the number of a line."""
+    for number, (line, code) in enumerate(zip(lines, fenced(lines)), first):
+        if not code and (found := HEADING.match(line)):
+            id = IDENTIFIER.search(line)
+            title = IDENTIFIER.sub("", found["title"]).strip()
+            yield Heading(number, len(found["signs"]), id[1] if id else "", title)
+
+
+def title(lines: list[str]) -> str:
+    """Give the title of a page."""
+    return next((x.title for x in headings(lines) if x.level == 1), "")
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,6 @@ class House:
         return bool(wanted and (self.records / f"{stem}.json").is_file())
 
     @property
-    def stems(self) -> list[str]:
+    def architectures(self) -> list[str]:
         """Name the architectures: each has a snippet."""
         return [Path(file).stem for file in self.files("snippets/[!_]*.py")]

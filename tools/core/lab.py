@@ -16,7 +16,7 @@ from tools.core.languages import LANGUAGES
 ROOT = Path(__file__).parents[2]
 STYLE = ROOT / "tools" / "labs" / "matplotlibrc"
 FORMAT = 4  # raise it when a record is written in another form than before
-IMPORT = re.compile(r"from snippets\.(\w+) import (.+)")
+IMPORT = re.compile(r"from snippets\.(?P<stem>\w+) import (?P<names>\w+(, \w+)*)")
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Lab:
             rest = []
             for number, line in enumerate(cell.lines, cell.line):
                 if found := IMPORT.fullmatch(line):
-                    text = runnable(self.snippet(found[1]))
-                    parts.append(Part(text, number, snippet=found[1]))
+                    text = runnable(self.snippet(found["stem"]))
+                    parts.append(Part(text, number, snippet=found["stem"]))
                 else:
                     rest.append(line)
             if code := without_markers(rest):
@@ -115,7 +115,7 @@ class Lab:
         return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
 
-def stems(root: Path = ROOT) -> list[str]:
+def all_labs(root: Path = ROOT) -> list[str]:
     """Name all labs."""
     files = (root / "docs" / "lab").glob("*.py")
     return sorted(file.stem for file in files if file.stem != "__init__")

@@ -47,6 +47,12 @@ LANGUAGES = {
 DEFAULT, *TRANSLATIONS = LANGUAGES  # the site of the first holds those of the others
 
 
+def page_files(root: Path, name: str = "*") -> list[Path]:
+    """Find a page, or all of them, in every language."""
+    folders = [root / "docs" / language for language in LANGUAGES]
+    return [path for folder in folders for path in sorted(folder.glob(f"{name}.md"))]
+
+
 def others(language: str) -> list[str]:
     """Name the other languages, the default one first."""
     return [other for other in LANGUAGES if other != language]

@@ -3,13 +3,15 @@
 import re
 from dataclasses import dataclass, field
 
-from tools.core.blocks import INCLUDE, fenced
+from tools.core.blocks import INCLUDE, Heading, fenced, headings
 from tools.core.values import MACRO, MINUTES
 
 # Each character that is not prose is replaced by a sign that tells what it was.
 FORMULA, NUMBER, CODE, LINK = "\ue000\ue001\ue002\ue003"
 WORD = "词"  # stands for a verdict, which prints as a word of the page
 
+HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Chinese characters
+QUOTATION = re.compile(r"^\s*(?:>\s?)+")
 VERDICT = re.compile(r"\{\{[^{}\n]*==[^{}\n]*\}\}")
 SPANS = re.compile(r"(?<![\\`])(`+)(?!`)((?!\n\s*\n).)+?(?<!`)\1(?!`)", re.S)
 FORMULAS = re.compile(
@@ -31,17 +33,6 @@ URLS = re.compile(
 SIGNS = re.compile(r"\{:?\s*[#.][^{}\n]*\}|\{:[^{}\n]*\}|&#?\w+;|!(?=\[)")
 # `\begin{x}` has braces too, and needs no list.
 BRACES = re.compile(r"(?<![{A-Za-z0-9\\])\{[^{}\n]*\}(?!\})")
-HEADING = re.compile(r"^(#{1,6})\s+(.*)$")
-IDENTIFIER = re.compile(r"\{[^{}]*#([\w-]+)[^{}]*\}\s*$")
-
-
-@dataclass(frozen=True)
-class Heading:
-    """A heading; `id` is empty where the page gives none."""
-
-    line: int
-    level: int
-    id: str
 
 
 @dataclass
@@ -83,11 +74,7 @@ class Prose:
         for number, line in enumerate(self.lines, self.first):
             if include := INCLUDE.match(line):
                 self.includes.append((number, include["path"]))
-        for number, line in enumerate(text.split("\n"), self.first):
-            if heading := HEADING.match(line):
-                id = IDENTIFIER.search(line)
-                level = len(heading[1])
-                self.headings.append(Heading(number, level, id[1] if id else ""))
+        self.headings = [*headings(text.split("\n"), self.first)]
 
     def at(self, text: str, match: re.Match[str]) -> int:
         """Give the line on which a match begins."""
@@ -97,6 +84,11 @@ class Prose:
         """Name the section that a line belongs to: the last id above it."""
         ids = [h.id for h in self.headings if h.id and h.line <= line]
         return ids[-1] if ids else ""
+
+
+def unquoted(line: str) -> str:
+    """Read a line without the marks of a quotation in front of it."""
+    return QUOTATION.sub("", line)
 
 
 def hide(text: str, pattern: re.Pattern[str], sign: str) -> str:

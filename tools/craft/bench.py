@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.core.lab import ROOT, stems
-from tools.core.languages import LANGUAGES
+from tools.core.lab import ROOT, all_labs
+from tools.core.languages import LANGUAGES, page_files
 from tools.labs import records
 
 ROOMS = ["build/labs", "docs", "overrides", "snippets", "tools"]
@@ -45,7 +45,7 @@ def multiply(book: Path, times: int) -> int:
         lines = "".join(f"\\g<1>- {name}.md\n" for name in names)
         nav = re.sub(rf"^( *)- {page}\.md\n", rf"\g<0>{lines}", nav, flags=re.M)
     config.write_text(nav, "utf-8")
-    return sum(len([*book.glob(f"docs/{code}/*.md")]) for code in LANGUAGES)
+    return len(page_files(book))
 
 
 def seconds(book: Path) -> float:
@@ -64,7 +64,9 @@ def seconds(book: Path) -> float:
 
 
 def main() -> None:
-    made = {stem: records.provenance(ROOT / "build" / "labs", stem) for stem in stems()}
+    made = {
+        stem: records.provenance(ROOT / "build" / "labs", stem) for stem in all_labs()
+    }
     if missing := [stem for stem, source in made.items() if source is None]:
         sys.exit(f"these labs have no record, run `nox -s labs`: {', '.join(missing)}")
     print(f"{'lab':<20}{'CPU s':>8}")

@@ -4,23 +4,13 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tools.core.palette import DRAWN
+from tools.core.prose import HAN
+
 SVG = "http://www.w3.org/2000/svg"
 HREF = "{http://www.w3.org/1999/xlink}href"
 LIMIT = 40_000  # bytes
 JOINS = "stroke-linejoin: round; stroke-linecap: butt"
-# The colours a lab may use, and the variables that follow the scheme.
-PALETTE = {
-    "#000000": "ink",
-    "#808080": "muted",
-    "#d3d3d3": "grid",
-    "#ffffff": "paper",
-    "#1f77b4": "0",
-    "#ff7f0e": "1",
-    "#2ca02c": "2",
-    "#d62728": "3",
-    "#9467bd": "4",
-    "#8c564b": "5",
-}
 REFERENCE = re.compile(r"[\"(]#([^\")]+)[\")]")
 SPACES = re.compile(r"\s+")
 NUMBER = re.compile(r"-?\d+\.\d{2,}")
@@ -32,11 +22,11 @@ FONT = re.compile(r"(?:'[^']+'|sans-serif)(?:, ?(?:'[^']+'|[\w-]+))*")
 
 def variable(match: re.Match) -> str:
     colour = match[0].lower()
-    if colour not in PALETTE:
+    if colour not in DRAWN:
         raise ValueError(
             f"colour {colour}: use C0 to C5, black, gray, lightgray or white"
         )
-    return f"var(--fig-{PALETTE[colour]}, {colour})"
+    return f"var(--fig-{DRAWN[colour]}, {colour})"
 
 
 def clean(path: Path, prefix: str) -> str:
@@ -56,7 +46,7 @@ def clean(path: Path, prefix: str) -> str:
                 parent.remove(child)
             elif child.tag == f"{{{SVG}}}image":
                 raise ValueError("a bitmap does not follow the scheme: draw patches")
-    if words := re.search("[\u4e00-\u9fff]+", "".join(root.itertext())):
+    if words := re.search(f"[{HAN}]+", "".join(root.itertext())):
         both = "both languages show this, words belong into the caption"
         raise ValueError(f"{words[0]}: {both}")
     used = set(REFERENCE.findall(ElementTree.tostring(root, encoding="unicode")))

@@ -21,7 +21,8 @@ import nbformat
 import psutil
 from filelock import FileLock
 
-from tools.core.lab import ROOT, Lab, stems
+from tools.core.lab import ROOT, Lab, all_labs
+from tools.core.languages import DEFAULT
 from tools.labs import records
 from tools.labs.execute import LabError, execute, one_line
 
@@ -112,17 +113,17 @@ def parse(
     parser = argparse.ArgumentParser(description=story.partition("\n\n")[0])
     text = "pages whose labs to run" if known else "labs to run"
     parser.add_argument(
-        "stems",
+        "names",
         nargs="*",
         help=f"{text}, all if none is named",
         metavar="page" if known else "lab",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args(arguments)
-    for stem in options.stems:
-        if stem not in (known or stems()):
-            where = "page docs/zh" if known else "lab docs/lab"
-            parser.error(f"there is no {where}/{stem}")
+    for name in options.names:
+        if name not in (known or all_labs()):
+            where = f"page docs/{DEFAULT}" if known else "lab docs/lab"
+            parser.error(f"there is no {where}/{name}")
     if options.device == "cuda":
         import torch
 

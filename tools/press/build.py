@@ -13,7 +13,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from tools.check.run import check
-from tools.core.lab import ROOT, stems
+from tools.core.lab import ROOT, all_labs
+from tools.core.languages import page_files
 from tools.core.stopping import stoppable
 from tools.labs.run import parse, run_all
 from tools.press.links import broken
@@ -39,42 +40,42 @@ def replace(site: Path, made: Path) -> None:
 
 
 def pages() -> set[str]:
-    return {path.stem for path in ROOT.glob("docs/[ez][nh]/*.md")}
+    return {path.stem for path in page_files(ROOT)}
 
 
 def labs_for(names: list[str]) -> list[str]:
     """Name the labs of pages: their own, and those that they quote."""
     found = set(names)
-    for path in (path for name in names for path in ROOT.glob(f"docs/*/{name}.md")):
+    for path in (path for name in names for path in page_files(ROOT, name)):
         found |= needed(path.read_text("utf-8"))
-    return sorted(found & set(stems()))
+    return sorted(found & set(all_labs()))
 
 
 def main() -> None:
     options = parse(known=pages(), story=__doc__)
     if options.device != "cpu":
         sys.exit("the book is built on the CPU; `nox -s gpu` holds its claims on CUDA")
-    partial = labs_for(options.stems)
-    report(check(ROOT, ran=partial if options.stems else None))
-    outcomes = run_all(partial if options.stems else stems(), options.device)
+    partial = labs_for(options.names)
+    report(check(ROOT, ran=partial if options.names else None))
+    outcomes = run_all(partial if options.names else all_labs(), options.device)
     if any(outcome.error for outcome in outcomes):
         sys.exit("a lab failed: no site was made")
-    report(check(ROOT, ROOT / "build" / "labs", partial if options.stems else None))
+    report(check(ROOT, ROOT / "build" / "labs", partial if options.names else None))
     with workroom() as (folder, env):
-        if options.stems:
+        if options.names:
             env |= {"BOOK_LABS": " ".join(partial) or "none", "BOOK_LINKS": "ignore"}
         made = folder / "site"
-        strict = [] if options.stems else ["--strict"]  # lab pages are missing then
+        strict = [] if options.names else ["--strict"]  # lab pages are missing then
         command = ["-m", "mkdocs", "build", *strict, "--site-dir", str(made)]
         if subprocess.run([sys.executable, *command], cwd=ROOT, env=env).returncode:
             sys.exit("the site was not made")
-        if not options.stems:
+        if not options.names:
             report(broken(made))
         else:
             (made / NOTE).write_text(env["BOOK_LABS"] + "\n", "utf-8")
         replace(ROOT / "site", made)
     print(f"the book is in {ROOT / 'site'}")
-    if options.stems:
+    if options.names:
         print(f"labs: {env['BOOK_LABS']}; what others give reads …")
         print("tests/site wants the whole book: nox -s docs")
 

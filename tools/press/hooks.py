@@ -1,7 +1,6 @@
 """What MkDocs calls while it builds: pages of labs, other languages, the fonts."""
 
 import re
-import tempfile
 from pathlib import Path
 
 from markdown import Markdown
@@ -13,10 +12,11 @@ from mkdocs.structure.toc import get_toc
 from mkdocs.utils import get_relative_url
 
 from tools.core import front_matter
-from tools.core.lab import ROOT, Lab, stems, without_markers
+from tools.core.lab import ROOT, Lab, all_labs, without_markers
 from tools.core.languages import DEFAULT, LANGUAGES, TRANSLATIONS, Language
 from tools.labs import records
-from tools.press import lab_page, math_font, notebooks, search_script, serving
+from tools.press import lab_page, math_font, notebooks, search_script
+from tools.press.serving import PREVIEW, SHARED
 
 FILE_NAME = re.compile(r'<span class="filename">((lab/)?(\w+)\.py)</span>')
 RECORDS = ROOT / "build" / "labs"
@@ -25,8 +25,8 @@ contents = {}  # (language, path) of a lab page -> its table of contents
 
 def on_startup(command, dirty):
     """Remember that this is a preview, if it is one."""
-    if command == "serve":
-        serving.start(dirty)
+    if command == "serve" and dirty:
+        PREVIEW.start()
 
 
 @event_priority(100)  # before mkdocs-jupyter looks for notebooks
@@ -34,24 +34,21 @@ def on_files(files, config):
     """Add, for each executed lab, its page and what can be downloaded there."""
     language = config.theme["language"]
     site = config.site_dir, config.use_directory_urls
-    if serving.only_pages(language):
-        folder = Path(serving.folders[language].name)
-    else:
-        serving.folders[language] = tempfile.TemporaryDirectory(prefix="book-")
-        folder = Path(serving.folders[language].name)
+    folder = PREVIEW.folder(language)
+    if not PREVIEW.only_pages(language):
         write_labs(folder, language, config)
         write_code(folder)
     for path in sorted(folder.rglob("*.*")):
         files.append(File(path.relative_to(folder).as_posix(), str(folder), *site))
     for path in front_matter.stand_ins(ROOT, language):
         files.append(File(path.name, str(path.parent), *site))
-    serving.begin(files, language)
+    PREVIEW.begin(files, language)
     return files
 
 
 def write_labs(folder: Path, language: str, config) -> None:
     """Write what belongs to each lab whose record is sound."""
-    for stem in stems():
+    for stem in all_labs():
         lab, made = Lab(stem), records.provenance(RECORDS, stem)
         if made is None or made["key"] != lab.key(made["device"]):
             continue  # in a preview of a lab that was changed and not run yet
@@ -72,7 +69,7 @@ def write_code(folder: Path) -> None:
 
 def on_nav(nav, config, files):
     """Give sections of the navigation their title in this language."""
-    serving.name(nav)
+    PREVIEW.name(nav)
     for section in nav:
         if section.is_section:
             section.title = config.extra["sections"].get(section.title, section.title)
@@ -92,7 +89,7 @@ def on_page_content(content, page, config, files):
     """Give a lab page its contents and its place in the search."""
     path = page.file.src_uri
     stem = path.removesuffix(".md")
-    if stem in stems() and Lab(stem).has_snippet:
+    if stem in all_labs() and Lab(stem).has_snippet:
         page.meta["search"] = {"boost": 3}  # before pages that mention its subject
     content = FILE_NAME.sub(lambda m: file_name(m, page.url), content)
     tokens = contents.get((config.theme["language"], path))
@@ -147,16 +144,14 @@ def on_page_context(context, page, config, nav):
 def on_post_build(config):
     """After Chinese build the others inside of it, then the search and font of all."""
     language, site = config.theme["language"], Path(config.site_dir)
-    if not serving.serving:
-        serving.folders.pop(language).cleanup()
     if language == DEFAULT:
         for other in TRANSLATIONS:
-            if not serving.nothing(other):
+            if not PREVIEW.nothing(other):
                 build_translation(LANGUAGES[other], config, site)
         search_script.write(site)
-    if language == DEFAULT and not serving.only_pages(language):
+    if language == DEFAULT and not PREVIEW.only_pages(language):
         math_font.write(site)
-    serving.end(site, language)
+    PREVIEW.end(site, language)
 
 
 def build_translation(language: Language, config, site: Path) -> None:
@@ -168,12 +163,13 @@ def build_translation(language: Language, config, site: Path) -> None:
         strict=config.strict,
     )
     translated.plugins.run_event("startup", command="build", dirty=False)
-    build(translated, dirty=serving.serving)
+    build(translated, dirty=PREVIEW.runs)
 
 
 def on_serve(server, config, builder):
     """Reload the preview whenever something changes that a page is made of."""
     RECORDS.mkdir(parents=True, exist_ok=True)  # not there before any lab was run
-    for folder in ("docs", "snippets", "overrides", "build/labs", "mkdocs.en.yml"):
-        server.watch(str(ROOT / folder))
+    shared = [place for place in SHARED if not place.startswith("docs/")]
+    for place in ("docs", *shared):
+        server.watch(str(ROOT / place))
     return server

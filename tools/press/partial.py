@@ -1,22 +1,19 @@
 """Where only some labs were run, “…” stands for what the others would give."""
 
-import re
-
 from markdown.preprocessors import Preprocessor
 
-from tools.core.blocks import INCLUDE, fenced
+from tools.core.blocks import FIGURE, INCLUDE, fenced
 from tools.core.values import MACRO
 
 UNKNOWN = "…"
-FIGURE = re.compile(r"(\w+)/[^/]+\.svg$")
 NOTE = "PARTIAL"  # a file in such a site, which names the labs that were run
 
 
 def figure_of(line: str) -> str | None:
     """Name the lab whose figure a line includes."""
     include = INCLUDE.match(line)
-    found = include and FIGURE.match(include["path"])
-    return found[1] if found and found[1] != "drawings" else None
+    found = include and FIGURE.fullmatch(include["path"])
+    return found and found["lab"]
 
 
 def needed(text: str) -> set[str]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from itertools import count
 
-from tools.core.lab import ROOT, stems
+from tools.core.lab import ROOT, all_labs
 from tools.core.stopping import stoppable
 from tools.labs.run import parse, run_all
 from tools.press.build import labs_for, pages
@@ -25,12 +25,12 @@ def free(first: int = 8000) -> int:
 
 def main() -> None:
     options = parse(known=pages(), story=__doc__)
-    labs = labs_for(options.stems) if options.stems else stems()
+    labs = labs_for(options.names) if options.names else all_labs()
     run_all(labs)  # one that fails is shown as not run
     command = [sys.executable, "-m", "mkdocs", "serve", "--dirty"]
     command += ["--dev-addr", f"127.0.0.1:{free()}"]
     with workroom() as (_, env):
-        if options.stems:
+        if options.names:
             env |= {"BOOK_LABS": " ".join(labs) or "none", "BOOK_LINKS": "ignore"}
         sys.exit(wait(subprocess.Popen(command, cwd=ROOT, env=env)))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from markdown.preprocessors import Preprocessor
 
 from tools.core.blocks import fences
-from tools.core.languages import LANGUAGES
+from tools.core.languages import LANGUAGES, page_files
 from tools.core.prose import Prose
 from tools.core.values import MINUTES
 
@@ -49,7 +49,7 @@ class Minutes(Preprocessor):
         return [MINUTES.sub(self.measure, line) for line in lines]
 
     def measure(self, match: re.Match[str]) -> str:
-        pages = [*self.pages.parent.glob(f"*/{match['page']}.md")]
+        pages = page_files(self.pages.parent.parent, match["page"])
         if not pages:
             return "…"  # in a preview; a build was stopped by the checker
         own = self.pages / f"{match['page']}.md"  # there may be the other language only
