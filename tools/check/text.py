@@ -7,6 +7,7 @@ from math_core import LatexError
 from tools.check.registry import Faults, rule
 from tools.core import bibliography
 from tools.core.blocks import FIGURE, INCLUDE, MARKER, fences
+from tools.core.front_matter import waits
 from tools.core.house import House
 from tools.core.languages import DEFAULT
 from tools.core.mathml import mathml
@@ -59,7 +60,8 @@ def macros(prose: Prose, house: House) -> Faults:
     for line, text in enumerate(prose.lines, prose.first):
         for match in MINUTES.finditer(text):
             page = f"docs/{prose.language}/{match['page']}.md"
-            if not house.has(page):
+            name = f"{match['page']}.md"
+            if not house.has(page) and not waits(house, name):
                 yield line, f"{match[0]}: there is no {page}"
     for line, tex, _ in prose.formulas:
         if re.search(r"\{\{\s*lab\b", MACRO.sub("", tex)):
