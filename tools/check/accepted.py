@@ -91,9 +91,10 @@ def sound(house: House) -> Found:
 @rule("twins")
 def drifted(twins: list[Prose], house: House) -> Found:
     """Name the sections of a page that are not as they were accepted."""
-    first, stem, lock = twins[0], Path(twins[0].file).stem, read(house)
+    first, stem = twins[0], Path(twins[0].file).stem
     if house.ran is not None or not first.file.endswith(".md"):
         return  # a draft may be looked at before it is read; labs are compared alone
+    lock = read(house)
     if not house.has(LOCK) or not lock and DRAFTS in house.read(LOCK):
         return
     found = [prints(prose) for prose in twins]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import urlsplit
@@ -172,6 +173,7 @@ def axes(prose: Prose, house: House) -> Faults:
             yield line, f"axis {letter}: {letter} {UNKNOWN}"
 
 
+@cache
 def places(text: str) -> set[str]:
     """Name the places of a page that a link can lead to."""
     return set(re.findall(r"(?:\{[^{}\n]*#|\bid=\")([\w-]+)", text))

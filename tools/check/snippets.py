@@ -88,7 +88,7 @@ def shapes(lines: list[str]) -> Iterator[tuple[int, str]]:
 @rule("snippet")
 def comments(source: Python, house: House) -> Faults:
     """Comments that only one language's readers understand."""
-    if not re.search(f"[{HAN}]", source.text):
+    if not re.search(rf"#.*[{HAN}]", source.text):
         return
     for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
         if token.type == tokenize.COMMENT and re.search(f"[{HAN}]", token.string):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 
 from tools.check.registry import Faults, Found, rule
@@ -126,18 +127,18 @@ def mains(source: Python) -> Iterator[ast.FunctionDef]:
 @rule("house")
 def copies(house: House) -> Found:
     """Functions and classes that share a name but not a body."""
-    first: dict[str, tuple[str, int, str]] = {}
+    found = defaultdict(list)
     for file in house.files("snippets/[!_]*.py"):
         try:
-            tree = python(file, house.read(file)).tree
+            body = python(file, house.read(file)).tree.body
         except Unreadable:
             continue
-        for node in tree.body:
+        for node in body:
             if isinstance(node, NAMED) and node.name != "main":
-                body = ast.dump(node)
-                here = (file, node.lineno, body)
-                seen, line, other = first.setdefault(node.name, here)
-                if body != other:
-                    said = f"{node.name} is not the {node.name} of {seen}:{line}"
-                    said += ", keep them equal or rename one"
-                    yield Fault(file, node.lineno, said)
+                found[node.name].append((file, node))
+    for name, ((first, one), *rest) in found.items():
+        for file, node in rest:
+            if ast.dump(node) != ast.dump(one):
+                said = f"{name} is not the {name} of {first}:{one.lineno}"
+                said += ", keep them equal or rename one"
+                yield Fault(file, node.lineno, said)

@@ -14,6 +14,7 @@ MARKER = re.compile(
     r"-+8<-+[ \t]+\[[ \t]*(?P<type>start|end)[ \t]*:[ \t]*(?P<name>[\w-]+)[ \t]*\]"
 )
 INCLUDE = re.compile(r"^\s*-+8<-+[ \t]+\"(?P<path>[^\"]+)\"\s*$")
+COMMENT = re.compile(r"^# ?")
 FIGURE = re.compile(r"(?!drawings/)(?P<lab>\w+)/(?P<name>[^/]+\.svg)")  # an include
 HEADING = re.compile(r"^(?P<signs>#{1,6})\s+(?P<title>.*)$")
 IDENTIFIER = re.compile(r"\{[^{}]*#([\w-]+)[^{}]*\}\s*$")
@@ -133,5 +134,5 @@ def cells(text: str) -> Iterator[Cell]:
         if "[markdown]" in title:
             named = re.search(r'lang="(\w*)"', title)
             language = named[1] if named else ""
-            body = [re.sub(r"^# ?", "", line) for line in body]
+            body = [COMMENT.sub("", line) for line in body]
         yield Cell(language, head + 2, body)

@@ -1,6 +1,7 @@
 """The front matter of a page, and which of its two languages is up to date."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,7 @@ from tools.core.languages import LANGUAGES, others
 FRONT = re.compile(r"---\n(?P<yaml>.*?)^(---|\.\.\.)[ \t]*$", re.S | re.M)
 
 
+@cache
 def meta(text: str) -> dict:
     """Read the front matter; one that is not valid, which a rule finds, is empty."""
     front = FRONT.match(text)

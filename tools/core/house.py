@@ -1,6 +1,7 @@
 """The files of the book as the checker reads them, and the faults that it finds."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 
@@ -58,7 +59,7 @@ class House:
         wanted = self.records and (self.ran is None or stem in self.ran)
         return bool(wanted and (self.records / f"{stem}.json").is_file())
 
-    @property
+    @cached_property
     def architectures(self) -> list[str]:
         """Name the architectures: each has a snippet."""
         return [Path(file).stem for file in self.files("snippets/[!_]*.py")]

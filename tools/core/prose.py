@@ -82,8 +82,8 @@ class Prose:
 
     def section(self, line: int) -> str:
         """Name the section that a line belongs to: the last id above it."""
-        ids = [h.id for h in self.headings if h.id and h.line <= line]
-        return ids[-1] if ids else ""
+        above = (h.id for h in reversed(self.headings) if h.id and h.line <= line)
+        return next(above, "")
 
 
 def unquoted(line: str) -> str:
@@ -93,4 +93,9 @@ def unquoted(line: str) -> str:
 
 def hide(text: str, pattern: re.Pattern[str], sign: str) -> str:
     """Replace each character of each match by a sign; no line and column moves."""
-    return pattern.sub(lambda match: re.sub(r"[^\n]", sign, match[0]), text)
+    return pattern.sub(lambda match: covered(match[0], sign), text)
+
+
+def covered(text: str, sign: str) -> str:
+    """Write a sign in the place of every character."""
+    return "\n".join(sign * len(line) for line in text.split("\n"))
