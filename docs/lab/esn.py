@@ -199,7 +199,8 @@ print(f"CPU seconds of {LONG} steps: {seconds_lstm:.1f}; {rivals[0][2]} paramete
 
 # %%
 best_lstm = min(lstm84["refit"] + lstm84["long"])
-assert max(at84[1000]) < max(at84[400]) < best_lstm, "each step was to gain"
+assert max(at84[1000]) < max(at84[400]), "1000 neurons were to be more exact than 400"
+assert max(at84[400]) < best_lstm, "and 400 neurons more exact than the LSTM"
 assert sum(lstm84["refit"]) < sum(lstm84["long"]), "the new readout was to help"
 assert seconds_lstm > 2 * seconds_esn[1000], "solving was to be faster than training"
 assert seconds_esn[1000] > seconds_esn[400], "and a small reservoir the fastest"
