@@ -22,6 +22,9 @@ DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
 
 # %%
+from snippets._lab import mean, median, span
+
+# %%
 from snippets.esn import EchoState, features, free_run, mackey_glass, nrmse
 
 # %% [markdown] lang="zh"
@@ -60,6 +63,10 @@ def series(seed):
     return train.to(DEVICE), test.to(DEVICE)
 
 
+DATA = {seed: series(seed) for seed in SEEDS}
+
+
+# %%
 def solve(seed, R, radius, leak, scale):
     """A reservoir with its readout, what fit returned, and the CPU seconds."""
     train, _ = DATA[seed]
@@ -80,20 +87,22 @@ def errors(seed, R, radius=0.95, leak=0.6, scale=1.0, tests=50):
     return one.log10().item(), run.log10().tolist(), seconds
 
 
-DATA = {seed: series(seed) for seed in SEEDS}
+# %%
 found = {400: [errors(seed, 400) for seed in SEEDS]}
 found[1000] = [errors(seed, 1000, 0.9, 1.0, 1.2) for seed in SEEDS]
 at84 = {R: [run[-1] for _, run, _ in rows] for R, rows in found.items()}
 one_step = {R: [one for one, _, _ in rows] for R, rows in found.items()}
-seconds_esn = {R: sum(s for _, _, s in rows) / len(rows) for R, rows in found.items()}
+seconds_esn = {R: mean(s for _, _, s in rows) for R, rows in found.items()}
 for R in found:
     print(f"R = {R}, one step ", " ".join(f"{e:.2f}" for e in one_step[R]))
     print(f"R = {R}, 84 steps ", " ".join(f"{e:.2f}" for e in at84[R]))
     print(f"R = {R}, CPU seconds to draw, drive and solve {seconds_esn[R]:.1f}")
-mean_400 = sum(at84[400]) / 5
+
+# %%
+mean_400 = sum(at84[400]) / len(SEEDS)
 assert max(at84[1000]) <= -4.2, "1000 neurons were to be this exact"
 assert mean_400 < -2.8, "400 neurons were to be near the published error"
-assert min(at84[400]) < -3.55 < max(at84[400])  # some better and some worse
+assert min(at84[400]) < -3.55 < max(at84[400]), "some were to be better, some worse"
 
 # %% [markdown] lang="zh"
 # ## 对手：训练出来的 LSTM
@@ -140,6 +149,7 @@ class Rival(nn.Module):
         self.readout.bias.copy_(w[-1])
 
 
+# %%
 def alone(rival, test):
     """log10 of the error at each step of a free run."""
     x, state, answers = test[:, :200], None, []
@@ -178,16 +188,22 @@ def train_rival(seed):
     return runs, seconds, sum(p.numel() for p in rival.parameters())
 
 
+# %%
 rivals = [train_rival(seed) for seed in SEEDS[:3]]
 lstm_runs = dict(zip(("short", "long", "refit"), zip(*(runs for runs, _, _ in rivals))))
 lstm84 = {name: [run[-1] for run in runs] for name, runs in lstm_runs.items()}
-seconds_lstm = sum(seconds[-1] for _, seconds, _ in rivals) / len(rivals)
+seconds_lstm = mean(seconds[-1] for _, seconds, _ in rivals)
 for name, rows in lstm84.items():
     print(f"LSTM 64, {name}: ", " ".join(f"{e:.2f}" for e in rows))
 print(f"CPU seconds of {LONG} steps: {seconds_lstm:.1f}; {rivals[0][2]} parameters")
-assert max(at84[1000]) < max(at84[400]) < min(lstm84["refit"] + lstm84["long"])
+
+# %%
+best_lstm = min(lstm84["refit"] + lstm84["long"])
+assert max(at84[1000]) < max(at84[400]), "1000 neurons were to be more exact than 400"
+assert max(at84[400]) < best_lstm, "and 400 neurons more exact than the LSTM"
 assert sum(lstm84["refit"]) < sum(lstm84["long"]), "the new readout was to help"
-assert seconds_lstm > 2 * seconds_esn[1000] > 2 * seconds_esn[400]
+assert seconds_lstm > 2 * seconds_esn[1000], "solving was to be faster than training"
+assert seconds_esn[1000] > seconds_esn[400], "and a small reservoir the fastest"
 
 # %%
 fig, ax = plt.subplots(figsize=(3.7, 3.2))
@@ -199,8 +215,8 @@ lines = {
     "ESN 1000": ([run for _, run, _ in found[1000]], "C2", "-"),
 }
 for label, (runs, colour, style) in lines.items():
-    mean = torch.tensor(runs).mean(0)
-    ax.plot(range(1, 85), mean, ls=style, color=colour, label=label)
+    curve = torch.tensor(runs).mean(0)
+    ax.plot(range(1, 85), curve, ls=style, color=colour, label=label)
 ax.axhline(0, color="gray", ls="--", lw=1)
 ax.set(
     xlabel="k", ylabel=r"$\log_{10}$ NRMSE", xlim=(1, 84), xticks=[1, 21, 42, 63, 84]
@@ -230,7 +246,9 @@ gradients = sum(value.grad is not None for value in model.buffers())
 parameters = sum(1 for _ in model.parameters())
 drawn, solved = sum(v.numel() for v in before.values()), model.W_o.numel()
 print(f"drawn {drawn}, solved {solved}, unchanged {unchanged}, gradients {gradients}")
-assert unchanged and not parameters and not gradients and x.grad[:, :300].any()
+assert unchanged, "fit was to leave the reservoir alone"
+assert not parameters and not gradients, "there was to be nothing to train"
+assert x.grad[:, :300].any(), "the gradient was to pass through to the input"
 
 # %% [markdown] lang="zh"
 # 从 $R = 400$ 出发，三个数一次只动一个，五个种子的储备池各试一遍，测试减到 20 段。
@@ -257,10 +275,7 @@ for name, values in GRID.items():
         print(f"{name:6s} {value:5.2f}  one step {ones}   84 steps {runs}")
 
 
-def median(values):
-    return sorted(values)[len(values) // 2]
-
-
+# %%
 def decades(name, which):
     """Between the best and the worst median, when only this number moves."""
     medians = [median(search[name, value][which]) for value in GRID[name]]
@@ -274,8 +289,9 @@ searched_84 = {name: decades(name, 1) for name in GRID}
 print(f"luck of the draw: {luck:.2f} decades one step ahead, {luck_84:.1f} at 84")
 for name in GRID:
     print(f"{name}: {searched[name]:.1f} decades, {searched_84[name]:.1f} at 84")
-assert luck < 0.5 and min(searched.values()) > 0.9
-assert min(searched_84.values()) > 2
+assert luck < 0.5, "the draw was to matter little"
+assert min(searched.values()) > 0.9, "each of the three numbers was to matter more"
+assert min(searched_84.values()) > 2, "and even more at 84 steps"
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(5.4, 2.9), sharey=True)
@@ -283,8 +299,9 @@ signs = {"radius": r"$\rho$", "leak": "$a$", "scale": r"$s$"}
 for (name, values), ax in zip(GRID.items(), axes):
     for which, colour in ((0, "C0"), (1, "C1")):
         runs = [search[name, value][which] for value in values]
-        ends = [min(run) for run in runs], [max(run) for run in runs]
-        ax.vlines(range(len(values)), *ends, color=colour, lw=5, alpha=0.4)
+        ax.vlines(
+            range(len(values)), *zip(*map(span, runs)), color=colour, lw=5, alpha=0.4
+        )
         medians = [median(search[name, value][which]) for value in values]
         ax.plot(range(len(values)), medians, color=colour, label=("1", "84")[which])
     ax.set_xticks(range(len(values)), [f"{value:g}" for value in values])
@@ -327,7 +344,8 @@ ends = {k: [run[-50:].mean().item() for run in runs] for k, runs in forgetting.i
 forgotten, not_forgotten = max(ends[0.9, 0.1]), min(ends[1.5, 0.1])
 assert forgotten < 1e-10, "below 1 the start was to be forgotten"
 assert not_forgotten > 0.5, "at 1.5 and a faint input it was not"
-assert max(ends[1.1, 0.1]) > 1 and max(ends[1.1, 1.0]) < 1e-8
+assert max(ends[1.1, 0.1]) > 1, "above 1 and faint, some remember their start"
+assert max(ends[1.1, 1.0]) < 1e-8, "and with a loud input they forget it"
 
 # %%
 fig, ax = plt.subplots(figsize=(3.7, 3.2))
@@ -355,9 +373,11 @@ for _ in range(200):
 nilpotent = (W @ W).abs().max().item()
 rest_low, rest_high = state[0, 1].item(), state[0, 0].item()
 print(state, torch.linalg.matrix_norm(W, 2))
-assert nilpotent == 0 and torch.allclose(state[0], -state[1])
-assert abs(rest_high - 0.99999) < 1e-5 and abs(rest_low - 0.99473) < 1e-5
-assert state[2].abs().max() < 1e-10  # from near zero it does die out
+assert nilpotent == 0, "all eigenvalues were to be zero"
+assert torch.allclose(state[0], -state[1]), "it was to rest in two opposite places"
+assert abs(rest_high - 0.99999) < 1e-5, "far from zero"
+assert abs(rest_low - 0.99473) < 1e-5, "far from zero"
+assert state[2].abs().max() < 1e-10, "from near zero it was to die out"
 
 # %% [markdown] lang="zh"
 # ## 记忆容量
@@ -397,6 +417,7 @@ def memory(model, seed, lags=100, steps=8000):
     # --8<-- [end:memory]
 
 
+# %%
 def ring(R, r):
     """A cycle of R neurons with one weight."""
     model = EchoState(1, R, scale=1e-3).to(DEVICE)
@@ -420,6 +441,8 @@ kinds = {
     "random": lambda: EchoState(1, N, r, scale=1e-3).to(DEVICE),
     "bent": lambda: EchoState(1, N, r, scale=1.0).to(DEVICE),
 }
+
+# %%
 kept, weak = {}, {}
 for name, make in kinds.items():
     torch.manual_seed(0)
@@ -427,18 +450,22 @@ for name, make in kinds.items():
     kept[name] = [memory(model, seed) for model, seed in zip(models, SEEDS)]
     weak[name] = [weakest(model) for model in models]
 capacities = {n: [m[1:].sum().item() for m in runs] for n, runs in kept.items()}
-for name, found_here in capacities.items():
-    print(f"{name:6s}", " ".join(f"{c:.2f}" for c in found_here), end="   ")
+for name, measured in capacities.items():
+    print(f"{name:6s}", " ".join(f"{c:.2f}" for c in measured), end="   ")
     print("weakest direction", " ".join(f"{w:.0e}" for w in weak[name]))
+
+# %%
 ring_theory = N - (1 - r ** (2 * N))
-ring_capacity = sum(capacities["ring"]) / 5
 wanted = 0.75 * 0.25 ** torch.arange(1, 101).double()
 neuron_gap = max((m[1:].cpu() - wanted).abs().max().item() for m in kept["1"])
-print(f"theory {ring_theory:.5f}, measured {ring_capacity:.2f}")
-assert all(abs(c - ring_theory) < 0.1 for c in capacities["ring"])
+print(f"theory {ring_theory:.5f}, measured {mean(capacities['ring']):.2f}")
+ring_gap = max(abs(c - ring_theory) for c in capacities["ring"])
+assert ring_gap < 0.1, "the ring was to remember what theory says"
 assert neuron_gap < 0.03, "one neuron was to remember geometrically"
-assert max(capacities["bent"]) < min(capacities["random"]) < ring_theory - 1
-assert max(weak["random"]) < 1e-9 < 1e-5 < min(weak["ring"])
+assert max(capacities["bent"]) < min(capacities["random"]), "bent, it forgets sooner"
+assert min(capacities["random"]) < ring_theory - 1, "at random less is measured"
+assert max(weak["random"]) < 1e-9, "at random the weakest direction is lost"
+assert min(weak["ring"]) > 1e-5, "in the ring it is not"
 
 # %%
 fig, ax = plt.subplots(figsize=(3.7, 3.2))
@@ -617,8 +644,8 @@ for seed in SEEDS:
         runs.append(run[-1].log10().item())
 for driver, runs in solvers.items():
     print(f"{driver:5s}", " ".join(f"{e:.2f}" for e in runs))
-by_qr, by_svd = (sum(runs) / len(SEEDS) for runs in solvers.values())
-assert by_svd < by_qr
+by_qr, by_svd = mean(solvers["gels"]), mean(solvers["gelsd"])
+assert by_svd < by_qr, "the singular value decomposition was to be more exact"
 
 # %%
 nothing_selected = unchanged and parameters == 0 and gradients == 0
@@ -626,29 +653,41 @@ draws_alike = luck < 0.5 and min(searched.values()) > 0.9
 results = {
     "n": len(SEEDS),
     "n_lstm": len(rivals),
+    "claim_search": "fails" if nothing_selected and draws_alike else "unmeasured",
     "short": SHORT,
     "long": LONG,
     "nrmse_1000_max": max(at84[1000]),
-    "nrmse_1000_min": min(at84[1000]),
-    "nrmse_1000_mean": sum(at84[1000]) / 5,
     "nrmse_400_mean": mean_400,
-    "nrmse_400_max": max(at84[400]),
-    "nrmse_400_min": min(at84[400]),
-    "one_step_400_low": min(one_step[400]),
-    "one_step_400_high": max(one_step[400]),
-    "one_step_1000_low": min(one_step[1000]),
-    "one_step_1000_high": max(one_step[1000]),
+    "error_400_low": 10 ** min(at84[400]),
+    "error_400_high": 10 ** max(at84[400]),
+    "error_400_middle": 10**mean_400,
+    "error_1000_low": 10 ** min(at84[1000]),
+    "error_1000_high": 10 ** max(at84[1000]),
+    "lstm_nrmse_refit_low": min(lstm84["refit"]),
+    "lstm_error_short_low": 10 ** min(lstm84["short"]),
+    "lstm_error_short_high": 10 ** max(lstm84["short"]),
+    "lstm_error_long_low": 10 ** min(lstm84["long"]),
+    "lstm_error_long_high": 10 ** max(lstm84["long"]),
+    "lstm_error_refit_low": 10 ** min(lstm84["refit"]),
+    "lstm_error_refit_high": 10 ** max(lstm84["refit"]),
+    "lstm_parameters": rivals[0][2],
     "seconds_esn": seconds_esn[1000],
     "seconds_esn_400": seconds_esn[400],
     "seconds_lstm": seconds_lstm,
     "seconds_times": seconds_lstm / seconds_esn[1000],
-    "lstm_parameters": rivals[0][2],
     "drawn": drawn,
     "solved": solved,
-    "luck": luck,
     "luck_factor": 10**luck,
-    "luck_84": luck_84,
     "luck_84_factor": 10**luck_84,
+    "times_radius": 10 ** searched["radius"],
+    "times_leak": 10 ** searched["leak"],
+    "times_scale": 10 ** searched["scale"],
+    "search_84_low": min(searched_84.values()),
+    "search_84_high": max(searched_84.values()),
+}
+
+# %%
+results = results | {
     "forgotten": forgotten,
     "not_forgotten": not_forgotten,
     "edge_low": min(ends[1.1, 0.1]),
@@ -658,7 +697,6 @@ results = {
     "loud_high": max(ends[1.5, 1.0]),
     "rest_high": rest_high,
     "rest_low": rest_low,
-    "ring_capacity": ring_capacity,
     "ring_theory": ring_theory,
     "ring_low": min(capacities["ring"]),
     "ring_high": max(capacities["ring"]),
@@ -673,9 +711,22 @@ results = {
     "neuron_gap": neuron_gap,
     "latch_low": min(latch_errors),
     "latch_high": max(latch_errors),
+}
+
+# %%
+results = results | {
     "exercise_fixed": error_fixed,
     "exercise_trained": error_trained,
     "exercise_times": times,
+    "table_50_10": table[0.5, 0.01],
+    "table_50_300": table[0.5, 0.3],
+    "table_50_3000": table[0.5, 3.0],
+    "table_90_10": table[0.9, 0.01],
+    "table_90_300": table[0.9, 0.3],
+    "table_90_3000": table[0.9, 3.0],
+    "table_99_10": table[0.99, 0.01],
+    "table_99_300": table[0.99, 0.3],
+    "table_99_3000": table[0.99, 3.0],
     "exercise_best": best,
     "exercise_middle": middle,
     "exercise_condition": condition,
@@ -683,24 +734,4 @@ results = {
     "exercise_ridge": min(by_ridge),
     "solved_by_qr": by_qr,
     "solved_by_svd": by_svd,
-    "claim_search": "fails" if nothing_selected and draws_alike else "unmeasured",
 }
-for name, rows in lstm84.items():
-    results[f"lstm_nrmse_{name}_low"] = min(rows)
-    results[f"lstm_nrmse_{name}_high"] = max(rows)
-    results[f"lstm_nrmse_{name}_mean"] = sum(rows) / len(rows)
-for R, logs in at84.items():
-    results[f"error_{R}_low"] = 10 ** min(logs)
-    results[f"error_{R}_high"] = 10 ** max(logs)
-    results[f"error_{R}_middle"] = 10 ** (sum(logs) / 5)
-for name, logs in lstm84.items():
-    results[f"lstm_error_{name}_low"] = 10 ** min(logs)
-    results[f"lstm_error_{name}_high"] = 10 ** max(logs)
-results["search_84_low"] = min(searched_84.values())
-results["search_84_high"] = max(searched_84.values())
-for name in GRID:
-    results[f"times_{name}"] = 10 ** searched[name]
-    results[f"search_{name}"] = searched[name]
-    results[f"search_{name}_84"] = searched_84[name]
-for (radius, scale), capacity in table.items():
-    results[f"table_{100 * radius:.0f}_{1000 * scale:.0f}"] = capacity
