@@ -170,6 +170,10 @@ $$
 
 > 只会淡去。
 
+## 小结 {#summary}
+
+回声会淡去。
+
 ## 练习 {#exercises}
 
 ??? question "练习 1 · 再大些？"
@@ -243,6 +247,10 @@ It halves in {{ lab.echo.half:.1f }} steps; that it fades {{ lab.echo.claim_fade
 ## Limits {#limits}
 
 > It only fades.
+
+## Summary {#summary}
+
+An echo fades.
 
 ## Exercises {#exercises}
 

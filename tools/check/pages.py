@@ -24,6 +24,7 @@ SECTIONS = (
     "by-hand",
     "evidence",
     "limits",
+    "summary",
     "exercises",
     "references",
 )
