@@ -20,6 +20,9 @@ DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
 
 # %%
+from snippets._lab import mean, span, verdict
+
+# %%
 from snippets.mlp import WindowMLP, slide, waves
 
 # %% [markdown] lang="zh"
@@ -40,8 +43,10 @@ def size(module):
 first_layer = {T: size(WindowMLP(T, 1, 64, 10).hidden) for T in (64, 66, 67, 128)}
 recurrent = size(nn.RNN(1, 64))
 print("first layer", first_layer, "RNN", recurrent)
-assert first_layer[64] == 4160 and first_layer[128] == 8256 and recurrent == 4288
-assert first_layer[66] == recurrent < first_layer[67]
+assert first_layer[64] == 4160, "a weight a step and unit, and the biases"
+assert first_layer[128] == 8256, "twice the window was to need twice the weights"
+assert recurrent == 4288, "two matrices and two biases, whatever the length"
+assert first_layer[66] == recurrent < first_layer[67], "at 66 steps they are equal"
 
 # %% [markdown] lang="zh"
 # ## 一起训练
@@ -117,8 +122,11 @@ def train(models, batch, rate, steps, test):
 # %%
 T, STEPS = 32, 200
 EARLY, LATE, ALL = (0, 13), (16, 29), (0, 29)
+STRAIGHT = torch.arange(T)
+MIXED = torch.randperm(T, generator=torch.Generator().manual_seed(7))
 
 
+# %%
 class Slid(nn.Module):
     """A window MLP at every time, and one answer for the whole."""
 
@@ -150,10 +158,7 @@ class Recurrent(nn.Module):
         return self.readout(self.layer(x)[0][:, -1])
 
 
-MIXED = torch.randperm(T, generator=torch.Generator().manual_seed(7))
-STRAIGHT = torch.arange(T)
-
-
+# %%
 def flat():
     return nn.Sequential(nn.Flatten(), nn.Linear(T, 2))
 
@@ -178,6 +183,7 @@ WAVES = {  # how to make one, the places it meets, the order of the steps
 }
 
 
+# %%
 def stacked(pairs):
     return tuple(torch.stack(part).to(DEVICE) for part in zip(*pairs))
 
@@ -219,11 +225,7 @@ def learn_waves(make, tasks):
     return found, models  # (tasks, 2, 29)
 
 
-def accuracy(model, x, y):
-    with torch.no_grad():
-        return (model(x).argmax(1) == y).float().mean().item()
-
-
+# %%
 placed, readers = {}, {}  # (n, 2, 29); n models
 for make in dict.fromkeys(make for make, _, _ in WAVES.values()):
     names = [name for name, entry in WAVES.items() if entry[0] == make]
@@ -232,20 +234,18 @@ for make in dict.fromkeys(make for make, _, _ in WAVES.values()):
     for name, at_place in zip(names, found.split(len(SEEDS))):
         placed[name] = at_place
         readers[name], models = models[: len(SEEDS)], models[len(SEEDS) :]
-print(f"{'':13}  early 1x    late 1x     early 3x    late 3x")
-for name, found in placed.items():
-    parts = [
-        found[:, budget, low:high].mean(1)
-        for budget in (0, 1)
-        for low, high in (EARLY, LATE)
-    ]
-    print(f"{name:13}", "  ".join(f"{p.min():.3f}-{p.max():.3f}" for p in parts))
 
 
 def part(name, places, budget=slice(None)):
     return placed[name][:, budget, places[0] : places[1]].mean(-1)
 
 
+print(f"{'':13}  early 1x    late 1x     early 3x    late 3x")
+for name in placed:
+    parts = [part(name, where, budget) for budget in (0, 1) for where in (EARLY, LATE)]
+    print(f"{name:13}", "  ".join(f"{p.min():.3f}-{p.max():.3f}" for p in parts))
+
+# %%
 for name in ("linear", "step"):
     assert (part(name, ALL) - 0.5).abs().max() < 0.04, f"{name} was to be at chance"
 assert part("MLP", EARLY).min() > 0.97, "the MLP was to learn the places it met"
@@ -256,6 +256,13 @@ assert part("RNN, Q", EARLY, 1).min() > 0.85, "so was the RNN"
 assert part("RNN, Q", LATE).mean(0).max() < 0.75, "and it did not carry over"
 natural, mixed_up = part("RNN, Q, all", ALL), part("RNN, Q, mixed", ALL)
 assert (natural - mixed_up).mean(0).min() > 0.05, "the RNN was to need the order"
+
+
+# %%
+def accuracy(model, x, y):
+    with torch.no_grad():
+        return (model(x).argmax(1) == y).float().mean().item()
+
 
 # Late waves, then 16 steps of noise: as long a wait as after early ones.
 waited = []
@@ -269,14 +276,8 @@ print("RNN, Q, late waves, a longer wait:", " ".join(f"{a:.3f}" for a in waited)
 fig, ax = plt.subplots()
 for i, name in enumerate(["slid", "MLP", "RNN, Q"]):
     found = placed[name][:, 1]
-    ax.fill_between(
-        range(29),
-        found.min(0).values,
-        found.max(0).values,
-        color=f"C{i}",
-        alpha=0.25,
-        lw=0,
-    )
+    ends = found.min(0).values, found.max(0).values
+    ax.fill_between(range(29), *ends, color=f"C{i}", alpha=0.25, lw=0)
     ax.plot(range(29), found.mean(0), color=f"C{i}", label=name)
 ax.axvline(12.5, color="gray", lw=1, ls="--")
 ax.set(ylim=(0.4, 1.03), xlabel="t")
@@ -301,8 +302,8 @@ amounts = {
 }  # each (n, 3, 2)
 for name, found in amounts.items():
     for budget in (0, 1):
-        spans = zip(found.min(0).values[:, budget], found.max(0).values[:, budget])
-        print(f"{name:6} {3**budget}x", "  ".join(f"{a:.3f}-{b:.3f}" for a, b in spans))
+        ends = zip(found.min(0).values[:, budget], found.max(0).values[:, budget])
+        print(f"{name:6} {3**budget}x", "  ".join(f"{a:.3f}-{b:.3f}" for a, b in ends))
 assert amounts["slid"][:, 0, 1].min() > 0.95, "30 waves were enough to slide"
 assert amounts["MLP"][:, 0].max() < 0.7, "30 waves were not enough for the MLP"
 assert amounts["MLP"][:, 2, 1].min() > 0.95, "a thousand were"
@@ -327,6 +328,14 @@ IMAGES = torch.tensor(digits.data / 16, dtype=torch.float32).unsqueeze(2)
 LABELS = torch.tensor(digits.target)
 
 
+def split(seed):
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(IMAGES), generator=generator)
+    parts = order[:1437], order[1437:]
+    return [(IMAGES[p].to(DEVICE), LABELS[p].to(DEVICE)) for p in parts]
+
+
+# %%
 SIZES = [(1, 13), (13, 13), (13, 26)]
 
 
@@ -361,6 +370,7 @@ class StridedCNN(nn.Module):
         return self.readout(self.layers(x.mT).amax(2))
 
 
+# %%
 MODELS = {
     "linear": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), 1e-2),
     "MLP": (lambda: WindowMLP(64, 1, 64, 10), 1e-2),
@@ -373,13 +383,7 @@ MODELS = {
 }
 
 
-def split(seed):
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(IMAGES), generator=generator)
-    parts = order[:1437], order[1437:]
-    return [(IMAGES[p].to(DEVICE), LABELS[p].to(DEVICE)) for p in parts]
-
-
+# %%
 def learn(name, seeds=SEEDS, view=None, augment=None, epochs=3 * EPOCHS):
     """Train one for each seed; accuracies at a third and at the end, and the models.
 
@@ -422,6 +426,7 @@ for name in MODELS:
     read[name], trained[name] = learn(name)
 
 
+# %%
 def multiply_adds(model):
     """Of one image: each weight of a matrix, as often as it is used."""
     total = 0
@@ -444,15 +449,16 @@ def multiply_adds(model):
 
 parameters = {name: size(models[0]) for name, models in trained.items()}
 operations = {name: multiply_adds(models[0]) for name, models in trained.items()}
-assert operations["MLP"] == 64 * 64 + 64 * 10
-assert operations["RNN"] == 64 * (64 + 64 * 64) + 64 * 10
-assert operations["LSTM"] == 64 * 4 * (32 + 32 * 32) + 32 * 10
+assert operations["MLP"] == 64 * 64 + 64 * 10, "each weight was to be used once"
+assert operations["RNN"] == 64 * (64 + 64 * 64) + 64 * 10, "or once a step"
+assert operations["LSTM"] == 64 * 4 * (32 + 32 * 32) + 32 * 10, "four gates a step"
 print(f"{'':8} parameters  mult-adds   1x           3x")
 for name, found in read.items():
-    low, high = found.min(0).values, found.max(0).values
-    spans = "  ".join(f"{a:.3f}-{b:.3f}" for a, b in zip(low, high))
-    print(f"{name:8} {parameters[name]:>10,}  {operations[name]:>9,}  {spans}")
+    ends = (span(found[:, budget]) for budget in (0, 1))
+    accuracies = "  ".join(f"{low:.3f}-{high:.3f}" for low, high in ends)
+    print(f"{name:8} {parameters[name]:>10,}  {operations[name]:>9,}  {accuracies}")
 
+# %%
 RECURRENT = ["RNN", "RNN, Q", "LSTM", "GRU"]
 assert read["MLP"][:, 1].min() > 0.92, "the MLP was to learn the digits"
 assert read["CNN"][:, 1].mean() > 0.92, "so was the CNN"
@@ -482,16 +488,18 @@ def moved(x, k):
 
 
 strip = torch.arange(1.0, 6.0).reshape(1, 5, 1)
-assert moved(strip, 2).flatten().tolist() == [0, 0, 1, 2, 3]
-assert moved(strip, -1).flatten().tolist() == [2, 3, 4, 5, 0]
-assert moved(strip, 0).equal(strip)
+assert moved(strip, 2).flatten().tolist() == [0, 0, 1, 2, 3], "by two, zeros in front"
+assert moved(strip, -1).flatten().tolist() == [2, 3, 4, 5, 0], "forward by one"
+assert moved(strip, 0).equal(strip), "by nothing"
 
 lost = [1 - (moved(IMAGES, k).sum() / IMAGES.sum()).item() for k in SHIFTS]
 print("ink lost", " ".join(f"{a:.3f}" for a in lost))
 at = {k: SHIFTS.index(k) for k in SHIFTS}
-assert max(lost[at[k]] for k in (-2, -1, 0, 1, 2)) < 0.01
+lost_near = max(lost[at[k]] for k in (-2, -1, 0, 1, 2))
+assert lost_near < 0.01, "hardly any ink was to be lost"
 
 
+# %%
 def when_moved(models):
     found = []
     for seed, model in zip(SEEDS, models):
@@ -504,6 +512,7 @@ shifted = {name: when_moved(models) for name, models in trained.items()}
 for name, found in shifted.items():
     print(f"{name:8}", " ".join(f"{a:.2f}" for a in found.mean(0)))
 
+# %%
 NEAR = [at[k] for k in (-2, -1, 1, 2)]
 home = {name: found[:, at[0]] for name, found in shifted.items()}
 steady = (shifted["CNN"][:, NEAR] - home["CNN"][:, None]).abs()
@@ -544,7 +553,8 @@ for name, models in trained.items():
     if found:
         longer[name] = torch.tensor(found)
         print(f"{name:8} {min(found):.3f}-{max(found):.3f}")
-assert longer.keys() == MODELS.keys() - {"linear", "MLP"}
+fit_any_length = MODELS.keys() - {"linear", "MLP"}
+assert longer.keys() == fit_any_length, "only a fixed window was to fail"
 assert (longer["CNN"] - home["CNN"]).abs().max() < 0.01, "zeros were to change nothing"
 
 # %% [markdown] lang="zh"
@@ -560,7 +570,7 @@ assert (longer["CNN"] - home["CNN"]).abs().max() < 0.01, "zeros were to change n
 ORDER = torch.randperm(64, generator=torch.Generator().manual_seed(7)).to(DEVICE)
 
 
-def shuffled(x):
+def reordered(x):
     return x[:, ORDER]
 
 
@@ -572,7 +582,7 @@ def order_gap(seed):
     one, two = (WindowMLP(64, 1, 64, 10).to(x) for _ in range(2))
     two.load_state_dict(one.state_dict())
     two.hidden.weight.data = one.hidden.weight.data[:, ORDER]
-    views = [(one, x), (two, shuffled(x))]
+    views = [(one, x), (two, reordered(x))]
     for model, data in views:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
         for batch in torch.arange(len(x)).split(64):
@@ -580,14 +590,15 @@ def order_gap(seed):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return (two(shuffled(test_x)) - one(test_x)).abs().max().item()
+    return (two(reordered(test_x)) - one(test_x)).abs().max().item()
 
 
+# %%
 order_gaps = [order_gap(seed) for seed in SEEDS]
 print("MLP, after one epoch:", f"{max(order_gaps):.0e}")
 assert max(order_gaps) < 1e-8, "an MLP was not to notice the order"
 
-mixed, _ = learn("RNN, Q", view=shuffled)
+mixed, _ = learn("RNN, Q", view=reordered)
 drop = read["RNN, Q"] - mixed
 for budget in (0, 1):
     by = " ".join(f"{a:+.3f}" for a in drop[:, budget])
@@ -608,6 +619,7 @@ def anywhere(x, generator):
     # --8<-- [end:exercise-1]
 
 
+# %%
 augmented = {}  # by epochs; the second number is three times the first
 for epochs in (3 * EPOCHS, 9 * EPOCHS):
     _, augmented[epochs] = learn("MLP", augment=anywhere, epochs=epochs)
@@ -636,8 +648,9 @@ shuffled = x[:, torch.randperm(64)]
 assert torch.equal(without_order(x), without_order(shuffled))  # too much so
 # --8<-- [end:exercise-2]
 
+# %%
 by_ink = learn("MLP", view=without_order)[0][:, 1].tolist()
-assert max(by_ink) < 0.5
+assert max(by_ink) < 0.5, "the amounts of ink alone were not to be enough"
 print("order-free", " ".join(f"{a:.3f}" for a in by_ink))
 
 
@@ -672,8 +685,10 @@ def forecast(seed):
 
 forecasts = [forecast(seed) for seed in range(5)]
 # --8<-- [end:exercise-3]
-means = [sum(column) / len(SEEDS) for column in zip(*forecasts)]
-assert means[0] < means[1] < means[2], "the truth is linear, and so was to win"
+
+# %%
+by_line, at_best, in_the_end = (mean(errors) for errors in zip(*forecasts))
+assert by_line < at_best < in_the_end, "the truth is linear, and so was to win"
 print("linear, MLP at its best, MLP at the end")
 print("\n".join(" ".join(f"{a:.3f}" for a in found) for found in forecasts))
 
@@ -696,93 +711,186 @@ assert (matrix != 0).sum() == 6 * 3 - 3  # of 36 places
 
 # %%
 # The note: MLP and CNN take each input separately and miss what is between inputs.
+# For an MLP it depends: it is fed step by step, or the whole window.
 separately = (part("step", ALL) - 0.5).abs().max() < 0.04
 at_once = part("MLP, all", ALL, 1).min() > 0.95
-claim_separate_mlp = "fails" if at_once else "holds"
-if separately and at_once:
-    claim_separate_mlp = "conditional"  # fed step by step, or the whole window
-claim_separate_cnn = "fails" if part("slid", ALL, 1).min() > 0.95 else "holds"
+sliding = part("slid", ALL, 1).min() > 0.95
+claim_separate_mlp = verdict(not at_once, sometimes=separately)
+claim_separate_cnn = verdict(not sliding)
 # The note: with either, the sequence must be taken as a whole.
-claim_whole_mlp = "fails" if "MLP" in longer else "holds"
 same_longer = (longer["CNN"] - home["CNN"]).abs().max() < 0.01
-claim_whole_cnn = "fails" if same_longer else "holds"
+claim_whole_mlp = verdict("MLP" not in longer)
+claim_whole_cnn = verdict(not same_longer)
 # The note: an RNN has a certain bias for the order of its data.
 needs_order = (natural - mixed_up).mean(0).min() > 0.05
-claim_order = "holds" if needs_order and max(order_gaps) < 1e-8 else "fails"
 on_digits = drop.mean(0)  # at 1x and at 3x
-claim_order_pays = "conditional" if needs_order else "fails"
-if needs_order and on_digits.min() > 0.05:
-    claim_order_pays = "holds"
+pays = needs_order and on_digits.min() > 0.05
+claim_order = verdict(needs_order and max(order_gaps) < 1e-8)
+claim_order_pays = verdict(pays, sometimes=needs_order)
 
+# %%
 results = {
     "n": len(SEEDS),
     "first_64": first_layer[64],
     "first_128": first_layer[128],
-    "recurrent": recurrent,
-    "wave_steps": STEPS,
     "epochs": EPOCHS,
     "epochs_3": 3 * EPOCHS,
     "order_gap": max(order_gaps),
     "ink_2": lost[at[2]],
-    "ink_1": lost[at[1]],
     "claim_separate_mlp": claim_separate_mlp,
     "claim_separate_cnn": claim_separate_cnn,
     "claim_whole_mlp": claim_whole_mlp,
     "claim_whole_cnn": claim_whole_cnn,
     "claim_order": claim_order,
     "claim_order_pays": claim_order_pays,
+    "augmented_home_low": at_home[9 * EPOCHS].min().item(),
+    "augmented_two_low": at_two[9 * EPOCHS].min().item(),
+    "augmented_eight_high": at_eight[9 * EPOCHS].max().item(),
+    "augmented_soon_low": at_two[3 * EPOCHS].min().item(),
+    "order_digits_3": abs(on_digits[1].item()),
+    "waited_low": min(waited),
+    "waited_high": max(waited),
+    "by_ink_low": min(by_ink),
+    "by_ink_high": max(by_ink),
+    "forecast_linear": by_line,
+    "forecast_best": at_best,
+    "forecast_end": in_the_end,
 }
 
 
-def span(name, values):
-    results[f"{name}_low"] = values.min().item()
-    results[f"{name}_high"] = values.max().item()
+# %%
+def low(name, places, budget):
+    return part(name, places, budget).min().item()
 
 
-KEYS = {
-    "linear": "linear",
-    "step": "step",
-    "MLP": "mlp",
-    "MLP, all": "mlp_all",
-    "slid": "slid",
-    "CNN": "cnn",
-    "CNN, /2": "strided",
-    "RNN": "rnn",
-    "RNN, Q": "orthogonal",
-    "RNN, Q, all": "orthogonal_all",
-    "RNN, Q, mixed": "orthogonal_mixed",
-    "LSTM": "lstm",
-    "GRU": "gru",
+def high(name, places, budget):
+    return part(name, places, budget).max().item()
+
+
+def accuracy_moved(name, k):
+    """Moved by k steps, to either side."""
+    return shifted[name][:, [at[-k], at[k]]].mean().item()
+
+
+# %%
+results = results | {
+    "wave_linear_all_1_low": low("linear", ALL, 0),
+    "wave_linear_all_1_high": high("linear", ALL, 0),
+    "wave_linear_all_3_low": low("linear", ALL, 1),
+    "wave_linear_all_3_high": high("linear", ALL, 1),
+    "wave_step_all_1_low": low("step", ALL, 0),
+    "wave_step_all_1_high": high("step", ALL, 0),
+    "wave_step_all_3_low": low("step", ALL, 1),
+    "wave_step_all_3_high": high("step", ALL, 1),
+    "wave_mlp_late_1_low": low("MLP", LATE, 0),
+    "wave_mlp_late_1_high": high("MLP", LATE, 0),
+    "wave_mlp_early_3_low": low("MLP", EARLY, 1),
+    "wave_mlp_late_3_low": low("MLP", LATE, 1),
+    "wave_mlp_late_3_high": high("MLP", LATE, 1),
+    "wave_mlp_all_all_1_low": low("MLP, all", ALL, 0),
+    "wave_mlp_all_all_1_high": high("MLP, all", ALL, 0),
+    "wave_mlp_all_all_3_low": low("MLP, all", ALL, 1),
+    "wave_mlp_all_all_3_high": high("MLP, all", ALL, 1),
+    "wave_slid_late_1_low": low("slid", LATE, 0),
+    "wave_slid_late_1_high": high("slid", LATE, 0),
+    "wave_slid_late_3_low": low("slid", LATE, 1),
+    "wave_slid_late_3_high": high("slid", LATE, 1),
+    "wave_orthogonal_late_1_low": low("RNN, Q", LATE, 0),
+    "wave_orthogonal_late_1_high": high("RNN, Q", LATE, 0),
+    "wave_orthogonal_late_3_low": low("RNN, Q", LATE, 1),
+    "wave_orthogonal_late_3_high": high("RNN, Q", LATE, 1),
+    "wave_orthogonal_all_all_1_low": low("RNN, Q, all", ALL, 0),
+    "wave_orthogonal_all_all_1_high": high("RNN, Q, all", ALL, 0),
+    "wave_orthogonal_all_all_3_low": low("RNN, Q, all", ALL, 1),
+    "wave_orthogonal_all_all_3_high": high("RNN, Q, all", ALL, 1),
+    "wave_orthogonal_mixed_all_1_low": low("RNN, Q, mixed", ALL, 0),
+    "wave_orthogonal_mixed_all_1_high": high("RNN, Q, mixed", ALL, 0),
+    "wave_orthogonal_mixed_all_3_low": low("RNN, Q, mixed", ALL, 1),
+    "wave_orthogonal_mixed_all_3_high": high("RNN, Q, mixed", ALL, 1),
+    "amount_mlp_30_low": amounts["MLP"][:, 0, 1].min().item(),
+    "amount_mlp_30_high": amounts["MLP"][:, 0, 1].max().item(),
+    "amount_mlp_300_low": amounts["MLP"][:, 1, 1].min().item(),
+    "amount_mlp_300_high": amounts["MLP"][:, 1, 1].max().item(),
+    "amount_mlp_1000_low": amounts["MLP"][:, 2, 1].min().item(),
+    "amount_mlp_1000_high": amounts["MLP"][:, 2, 1].max().item(),
+    "amount_slid_30_low": amounts["slid"][:, 0, 1].min().item(),
+    "amount_slid_30_high": amounts["slid"][:, 0, 1].max().item(),
 }
-for name, (_, met, _) in WAVES.items():
-    for budget in (0, 1):
-        for where, places in (("early", EARLY), ("late", LATE), ("all", ALL)):
-            if (met == ALL) == (places == ALL):
-                key = f"wave_{KEYS[name]}_{where}_{3**budget}"
-                span(key, part(name, places, budget))
-for name, found in amounts.items():
-    for i, n in enumerate(AMOUNTS):
-        span(f"amount_{KEYS[name]}_{n}", found[:, i, 1])
-for name, found in read.items():
-    key = KEYS[name]
-    results[f"parameters_{key}"] = parameters[name]
-    results[f"operations_{key}"] = operations[name]
-    span(f"digits_{key}_1", found[:, 0])
-    span(f"digits_{key}_3", found[:, 1])
-    for k in (1, 2, 4, 8):
-        both = shifted[name][:, [at[-k], at[k]]]
-        results[f"moved_{key}_{k}"] = both.mean().item()
-for name, found in longer.items():
-    span(f"longer_{KEYS[name]}", found)
-for budget in (0, 1):
-    span(f"mixed_orthogonal_{3**budget}", mixed[:, budget])
-results["augmented_home_low"] = at_home[9 * EPOCHS].min().item()
-results["augmented_two_low"] = at_two[9 * EPOCHS].min().item()
-results["augmented_eight_high"] = at_eight[9 * EPOCHS].max().item()
-results["augmented_soon_low"] = at_two[3 * EPOCHS].min().item()
-results["order_digits_3"] = abs(on_digits[1].item())
-results["waited_low"], results["waited_high"] = min(waited), max(waited)
-results["by_ink_low"], results["by_ink_high"] = min(by_ink), max(by_ink)
-results["forecast_linear"], results["forecast_best"], results["forecast_end"] = means
-for name, value in results.items():
-    print(f"{name:<28}{value}")
+
+# %%
+results = results | {
+    "digits_linear_1_low": read["linear"][:, 0].min().item(),
+    "digits_linear_1_high": read["linear"][:, 0].max().item(),
+    "digits_linear_3_low": read["linear"][:, 1].min().item(),
+    "digits_linear_3_high": read["linear"][:, 1].max().item(),
+    "digits_mlp_1_low": read["MLP"][:, 0].min().item(),
+    "digits_mlp_1_high": read["MLP"][:, 0].max().item(),
+    "digits_mlp_3_low": read["MLP"][:, 1].min().item(),
+    "digits_mlp_3_high": read["MLP"][:, 1].max().item(),
+    "digits_cnn_1_low": read["CNN"][:, 0].min().item(),
+    "digits_cnn_1_high": read["CNN"][:, 0].max().item(),
+    "digits_cnn_3_low": read["CNN"][:, 1].min().item(),
+    "digits_cnn_3_high": read["CNN"][:, 1].max().item(),
+    "digits_strided_1_low": read["CNN, /2"][:, 0].min().item(),
+    "digits_strided_1_high": read["CNN, /2"][:, 0].max().item(),
+    "digits_strided_3_low": read["CNN, /2"][:, 1].min().item(),
+    "digits_strided_3_high": read["CNN, /2"][:, 1].max().item(),
+    "digits_rnn_1_low": read["RNN"][:, 0].min().item(),
+    "digits_rnn_1_high": read["RNN"][:, 0].max().item(),
+    "digits_rnn_3_low": read["RNN"][:, 1].min().item(),
+    "digits_rnn_3_high": read["RNN"][:, 1].max().item(),
+    "digits_orthogonal_1_low": read["RNN, Q"][:, 0].min().item(),
+    "digits_orthogonal_1_high": read["RNN, Q"][:, 0].max().item(),
+    "digits_orthogonal_3_low": read["RNN, Q"][:, 1].min().item(),
+    "digits_orthogonal_3_high": read["RNN, Q"][:, 1].max().item(),
+    "digits_lstm_1_low": read["LSTM"][:, 0].min().item(),
+    "digits_lstm_1_high": read["LSTM"][:, 0].max().item(),
+    "digits_lstm_3_low": read["LSTM"][:, 1].min().item(),
+    "digits_lstm_3_high": read["LSTM"][:, 1].max().item(),
+    "digits_gru_1_low": read["GRU"][:, 0].min().item(),
+    "digits_gru_1_high": read["GRU"][:, 0].max().item(),
+    "digits_gru_3_low": read["GRU"][:, 1].min().item(),
+    "digits_gru_3_high": read["GRU"][:, 1].max().item(),
+    "longer_cnn_low": longer["CNN"].min().item(),
+    "longer_cnn_high": longer["CNN"].max().item(),
+    "longer_orthogonal_low": longer["RNN, Q"].min().item(),
+    "longer_orthogonal_high": longer["RNN, Q"].max().item(),
+    "longer_lstm_low": longer["LSTM"].min().item(),
+    "longer_lstm_high": longer["LSTM"].max().item(),
+    "mixed_orthogonal_3_low": mixed[:, 1].min().item(),
+    "mixed_orthogonal_3_high": mixed[:, 1].max().item(),
+}
+
+# %%
+results = results | {
+    "parameters_linear": parameters["linear"],
+    "operations_linear": operations["linear"],
+    "moved_linear_1": accuracy_moved("linear", 1),
+    "moved_linear_2": accuracy_moved("linear", 2),
+    "parameters_mlp": parameters["MLP"],
+    "operations_mlp": operations["MLP"],
+    "moved_mlp_1": accuracy_moved("MLP", 1),
+    "moved_mlp_2": accuracy_moved("MLP", 2),
+    "parameters_cnn": parameters["CNN"],
+    "operations_cnn": operations["CNN"],
+    "moved_cnn_1": accuracy_moved("CNN", 1),
+    "moved_cnn_2": accuracy_moved("CNN", 2),
+    "parameters_strided": parameters["CNN, /2"],
+    "operations_strided": operations["CNN, /2"],
+    "moved_strided_1": accuracy_moved("CNN, /2", 1),
+    "moved_strided_2": accuracy_moved("CNN, /2", 2),
+    "parameters_rnn": parameters["RNN"],
+    "operations_rnn": operations["RNN"],
+    "parameters_orthogonal": parameters["RNN, Q"],
+    "operations_orthogonal": operations["RNN, Q"],
+    "moved_orthogonal_1": accuracy_moved("RNN, Q", 1),
+    "moved_orthogonal_2": accuracy_moved("RNN, Q", 2),
+    "parameters_lstm": parameters["LSTM"],
+    "operations_lstm": operations["LSTM"],
+    "moved_lstm_1": accuracy_moved("LSTM", 1),
+    "moved_lstm_2": accuracy_moved("LSTM", 2),
+    "parameters_gru": parameters["GRU"],
+    "operations_gru": operations["GRU"],
+    "moved_gru_1": accuracy_moved("GRU", 1),
+    "moved_gru_2": accuracy_moved("GRU", 2),
+}
