@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.core.lab import Lab
-from tools.labs.again import differences
+from tools.labs.again import TIMES, differences
 from tools.labs.records import check_results
 from tools.labs.run import run
 
@@ -98,9 +97,13 @@ def test_labs_end_when_they_are_told_to_once(tmp_path, sent, code):
         ({"a": 1.0, "b": [1, 2.0], "c": "holds"}, ["c was None, now holds"]),
     ],
 )
-def test_a_second_run_may_differ_in_times_alone(now, said, tmp_path):
-    (tmp_path / "docs/lab").mkdir(parents=True)
-    text = 'TIMES = ("fast",)\nresults = {}\n'
-    (tmp_path / "docs/lab/one.py").write_text(text, "utf-8")
+def test_a_second_run_may_differ_in_times_alone(now, said, monkeypatch):
+    monkeypatch.setitem(TIMES, "one", ("fast",))
     before = {"a": 1.0, "fast": 1.0, "b": [1, 2.0]}
-    assert differences(Lab("one", tmp_path), before, now) == said
+    assert differences("one", before, now) == said
+
+
+def test_every_time_is_a_result_of_its_lab():
+    for stem, keys in TIMES.items():
+        text = (ROOT / f"docs/lab/{stem}.py").read_text("utf-8")
+        assert [key for key in keys if f'"{key}"' not in text] == []
