@@ -13,7 +13,6 @@
 # %%
 import os
 import random
-import time
 
 import matplotlib.pyplot as plt
 import torch
@@ -21,6 +20,9 @@ from torch import nn
 
 DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
+
+# %%
+from snippets._lab import seconds, verdict
 
 # %%
 from snippets.recursive import ChildSumTreeLSTM, RecursiveNet, TreeLSTM, by_height
@@ -55,6 +57,7 @@ def gap(a, b):
     return (a - b).abs().max().item()
 
 
+# %%
 def chain_against_rnn(seed):
     torch.manual_seed(seed)
     tree, rnn = RecursiveNet(3, 8).double(), RNN(3, 8).double()
@@ -86,6 +89,7 @@ def chain_against_lstm(cls, seed):
     return gap(tree(x, children)[0], twin(x[None])[0][0])
 
 
+# %%
 chain_gap = max(chain_against_rnn(seed) for seed in SEEDS)
 lstm_chain_gap = max(
     chain_against_lstm(cls, seed)
@@ -93,7 +97,7 @@ lstm_chain_gap = max(
     for seed in SEEDS
 )
 print(f"chain against RNN {chain_gap:.0e}, against nn.LSTM {lstm_chain_gap:.0e}")
-claim_chain = "holds" if max(chain_gap, lstm_chain_gap) < 1e-12 else "fails"
+claim_chain = verdict(max(chain_gap, lstm_chain_gap) < 1e-12)
 assert claim_chain == "holds", "a chain was to be a recurrent network"
 
 # %% [markdown] lang="zh"
@@ -131,27 +135,38 @@ def symbols_as_input(symbols, width=5):
     return nn.functional.one_hot(symbols, width).float()
 
 
-batch_gap, clock = 0.0, time.process_time
-for seed in SEEDS:
+# %%
+def forest_and_model(seed):
+    """A model, the symbols of 64 trees as its input, and their children."""
     torch.manual_seed(seed)
     model = RecursiveNet(5, 32).to(DEVICE)
-    forest = expressions(64, 10, torch.Generator().manual_seed(seed))
-    roots, symbols, children, values = (a.to(DEVICE) for a in forest)
-    x = symbols_as_input(symbols)
-    with torch.no_grad():
-        start = clock()
-        batched = model(x, children)
-        middle = clock()
-        single = one_by_one(model, x, children)
-        end = clock()
-    batch_gap = max(batch_gap, gap(batched, single))
-products = (children[:, 0] >= 0).sum().item()
-turns = len(by_height(children, len(x))) - 1
-batch_speedup = (end - middle) / (middle - start)
+    _, symbols, children, _ = expressions(64, 10, torch.Generator().manual_seed(seed))
+    return model, symbols_as_input(symbols.to(DEVICE)), children.to(DEVICE)
+
+
+@torch.no_grad()
+def batched_against_single(seed):
+    model, x, children = forest_and_model(seed)
+    return gap(model(x, children), one_by_one(model, x, children))
+
+
+@torch.no_grad()
+def speedup(seed):
+    """How many times as fast it is to take all trees together."""
+    model, x, children = forest_and_model(seed)
+    single = seconds(lambda: one_by_one(model, x, children), DEVICE, times=2)
+    return single / seconds(lambda: model(x, children), DEVICE, times=2)
+
+
+# %%
+batch_gap = max(batched_against_single(seed) for seed in SEEDS)
+batch_speedup = speedup(SEEDS[-1])
+_, leaves_and_nodes, parents = forest_and_model(SEEDS[-1])
+products = (parents[:, 0] >= 0).sum().item()
+turns = len(by_height(parents, len(leaves_and_nodes))) - 1
 print(f"largest difference {batch_gap:.0e}")
-print(
-    f"{products} products one by one, {turns} batched; {batch_speedup:.0f} times as fast"
-)
+print(f"{products} products one by one, {turns} batched")
+print(f"{batch_speedup:.0f} times as fast")
 assert batch_gap < 1e-5, "batched was to equal one by one"
 assert turns == 10 and products > 1000
 assert DEVICE != "cpu" or batch_speedup > 4
@@ -205,6 +220,7 @@ LESSONS = [lessons(seed, LONG) for seed in SEEDS]
 EXAMS = [exams(seed) for seed in SEEDS]
 
 
+# %%
 def in_order(rows, root):
     """The nodes of a tree from left to right: leaf, operator, leaf, …, leaf."""
     left, right = rows[root]
@@ -268,6 +284,7 @@ class Tree(nn.Module):
         return self.readout(h[roots])
 
 
+# %%
 class Flat(nn.Module):
     """An LSTM over the string with its brackets, and what the last state says."""
 
@@ -290,63 +307,56 @@ class Flat(nn.Module):
         return self.readout(out[torch.arange(len(lengths)), lengths - 1])
 
 
+# %%
 def correct(model, forest):
     *inputs, y = (a.to(DEVICE) for a in model.prepare(forest))
     with torch.no_grad():
         return (model(*inputs).argmax(1) == y).float().mean().item()
 
 
-def train(make, seed, steps, rate=1e-2):
-    """The model; its accuracy at depths 4 and 10 after SHORT, at all after `steps`."""
+def train(make, seed, rate=1e-2):
+    """The model; its accuracy at depths 4 and 10 after SHORT, at all after LONG."""
     torch.manual_seed(seed)
-    model, noted = make().to(DEVICE), []
+    model, noted = make().to(DEVICE), {}
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    for step, forest in enumerate(LESSONS[seed][:steps], 1):
+    for step, forest in enumerate(LESSONS[seed], 1):
         *inputs, y = (a.to(DEVICE) for a in model.prepare(forest))
         loss = nn.functional.cross_entropy(model(*inputs), y)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step in (SHORT, steps):
-            depths = DEPTHS if step == steps else (4, 10)
-            noted.append({d: correct(model, EXAMS[seed][d]) for d in depths})
+        if step in (SHORT, LONG):
+            depths = DEPTHS if step == LONG else (4, 10)
+            noted[step] = {d: correct(model, EXAMS[seed][d]) for d in depths}
     return model, noted
 
 
 # %%
-def show(name, curves):
-    print(f"{name:16s}", end="")
-    for depth in DEPTHS:
-        column = [curve[depth] for curve in curves if depth in curve]
-        shown = f"{min(column):.2f}–{max(column):.2f}" if column else ""
-        print(f"  {shown:9s}", end="")
-    print()
+runs = {
+    "RecursiveNet": [train(lambda: Tree(RecursiveNet), seed) for seed in SEEDS],
+    "TreeLSTM": [train(lambda: Tree(TreeLSTM), seed) for seed in SEEDS],
+    "LSTM": [train(Flat, seed, 5e-3) for seed in LSTM_SEEDS],
+    "left": [train(lambda: Tree(RecursiveNet, "left"), seed) for seed in SEEDS],
+    "balanced": [train(lambda: Tree(RecursiveNet, "balanced"), seed) for seed in SEEDS],
+}
+
+
+# %%
+def at(name, depth, steps=LONG):
+    """Accuracy at this depth after so many steps, a list over the seeds."""
+    return [noted[steps][depth] for _, noted in runs[name]]
 
 
 print(f"{'':16s}" + "".join(f"{depth:8d}   " for depth in DEPTHS))
-curves, nets = {}, {}
-
-
-def study(name, make, seeds, rate=1e-2):
-    runs = [train(make, seed, LONG, rate) for seed in seeds]
-    nets[name] = [model for model, _ in runs]
-    curves[name], curves[name + " 3×"] = (
-        [noted[i] for _, noted in runs] for i in (0, 1)
-    )
-    show(name, curves[name])
-    show(name + " 3×", curves[name + " 3×"])
-
-
-study("RecursiveNet", lambda: Tree(RecursiveNet), SEEDS)
-study("TreeLSTM", lambda: Tree(TreeLSTM), SEEDS)
-
-# %%
-study("LSTM", Flat, LSTM_SEEDS, 5e-3)
-
-# %%
-study("left", lambda: Tree(RecursiveNet, "left"), SEEDS)
-study("balanced", lambda: Tree(RecursiveNet, "balanced"), SEEDS)
+for name in runs:
+    for steps, depths in ((SHORT, (4, 10)), (LONG, DEPTHS)):
+        print(f"{name:12s}{steps:4d}", end="")
+        for depth in DEPTHS:
+            shares = at(name, depth, steps) if depth in depths else []
+            spread = f"{min(shares):.2f}–{max(shares):.2f}" if shares else ""
+            print(f"  {spread:9s}", end="")
+        print()
 
 # %% [markdown] lang="zh"
 # 还有两条不用学的规则作比较：总答多数；只看根上的运算符（与答 0，或答 1，异或随便答）。
@@ -354,48 +364,58 @@ study("balanced", lambda: Tree(RecursiveNet, "balanced"), SEEDS)
 # Two rules that need no learning, for comparison: always give the more frequent answer;
 # look at the operator at the root only (and: 0, or: 1, xor: either).
 
+
 # %%
-majority, by_root, nodes, words = [], [], [], []
-for seed in SEEDS:
+def without_learning(seed):
+    """Accuracy of both rules at depth 10, and how long the expressions are."""
     roots, symbols, children, values = EXAMS[seed][10]
     y, top = values[roots], symbols[roots]
     ones = y.float().mean().item()
-    majority.append(max(ones, 1 - ones))
-    by_root.append((y == (top != 2).long()).float().mean().item())
-    nodes.append(len(symbols) / len(roots))
-    words.append((len(symbols) + 2 * (children[:, 0] >= 0).sum().item()) / len(roots))
+    brackets = 2 * (children[:, 0] >= 0).sum().item()
+    return {
+        "majority": max(ones, 1 - ones),
+        "root": (y == (top != 2).long()).float().mean().item(),
+        "nodes": len(symbols) / len(roots),
+        "words": (len(symbols) + brackets) / len(roots),
+    }
 
 
-def deep(name):
-    return [curve[10] for curve in curves[name]]
+rules = [without_learning(seed) for seed in SEEDS]
+majority_deep = max(rule["majority"] for rule in rules)
+root_rule_deep = max(rule["root"] for rule in rules)
+nodes_deep = max(rule["nodes"] for rule in rules)
+words_deep = max(rule["words"] for rule in rules)
 
-
-majority_deep, root_rule_deep = max(majority), max(by_root)
-nodes_deep, words_deep = max(nodes), max(words)
+# %%
 print(f"majority {majority_deep:.2f}, operator at the root {root_rule_deep:.2f}")
 print(f"at depth 10 {nodes_deep:.0f} nodes, {words_deep:.0f} words with brackets")
-assert min(deep("RecursiveNet 3×")) >= 0.98, "the right tree was to do deep ones"
-assert min(deep("TreeLSTM 3×")) >= 0.93
-assert max(deep("LSTM") + deep("LSTM 3×")) <= 0.75
-assert min(curve[4] for curve in curves["LSTM 3×"]) > 0.8, "depth 4 was to be learned"
-for name in ("left", "balanced", "left 3×", "balanced 3×"):
-    assert max(deep(name)) <= 0.75, f"{name}: a wrong tree was to do worse"
+wrong_deep = [
+    share
+    for name in ("left", "balanced")
+    for steps in (SHORT, LONG)
+    for share in at(name, 10, steps)
+]
+assert min(at("RecursiveNet", 10)) >= 0.98, "the right tree was to do deep ones"
+assert min(at("TreeLSTM", 10)) >= 0.93
+assert max(at("LSTM", 10, SHORT) + at("LSTM", 10)) <= 0.75
+assert min(at("LSTM", 4)) > 0.8, "depth 4 was to be learned"
+assert max(wrong_deep) <= 0.75, "a wrong tree was to do worse"
 
 # %%
 fig, ax = plt.subplots(figsize=(5.6, 3.5))
 LINES = {
-    "RecursiveNet 3×": ("C0", "-", "RecursiveNet 3×"),
-    "TreeLSTM 3×": ("C2", "--", "TreeLSTM 3×"),
-    "LSTM 3×": ("C1", "-", "LSTM 3×"),
-    "balanced 3×": ("gray", "-", "((1 2) (3 4)) 3×"),
-    "left 3×": ("gray", ":", "(((1 2) 3) 4) 3×"),
+    "RecursiveNet": ("C0", "-", "RecursiveNet 3×"),
+    "TreeLSTM": ("C2", "--", "TreeLSTM 3×"),
+    "LSTM": ("C1", "-", "LSTM 3×"),
+    "balanced": ("gray", "-", "((1 2) (3 4)) 3×"),
+    "left": ("gray", ":", "(((1 2) 3) 4) 3×"),
 }
-for name, (color, style, label) in LINES.items():
-    columns = [[curve[depth] for curve in curves[name]] for depth in DEPTHS]
-    mean = [sum(column) / len(column) for column in columns]
+for name, (colour, style, label) in LINES.items():
+    columns = [at(name, depth) for depth in DEPTHS]
+    average = [sum(column) / len(column) for column in columns]
     low, high = ([f(column) for column in columns] for f in (min, max))
-    ax.fill_between(DEPTHS, low, high, color=color, alpha=0.15, linewidth=0)
-    ax.plot(DEPTHS, mean, color=color, linestyle=style, label=label)
+    ax.fill_between(DEPTHS, low, high, color=colour, alpha=0.15, linewidth=0)
+    ax.plot(DEPTHS, average, color=colour, linestyle=style, label=label)
 ax.axvline(4.5, color="black", linewidth=1, linestyle=(0, (2, 3)))
 ax.axhline(0.5, color="lightgray", linewidth=1)
 ax.set(xlim=(1, 10), ylim=(0.42, 1.02), xlabel="d")
@@ -448,23 +468,28 @@ def sit(model, seed, kind, xor):
     return (answer == y.to(DEVICE)).float().mean().item()
 
 
-found = {
+# %%
+sat = {
     (name, kind, xor): [
-        sit(model, seed, kind, xor) for seed, model in enumerate(nets[name])
+        sit(model, seed, kind, xor) for seed, (model, _) in enumerate(runs[name])
     ]
     for name in ("RecursiveNet", "TreeLSTM")
     for kind in KINDS
     for xor in (False, True)
 }
-for (name, kind, xor), accuracies in found.items():
-    row = " ".join(f"{a:.2f}" for a in accuracies)
+given = {kind: sat["TreeLSTM", kind, False] for kind in KINDS}
+only_xor = {kind: sat["TreeLSTM", kind, True] for kind in KINDS}
+
+# %%
+for (name, kind, xor), shares in sat.items():
+    row = " ".join(f"{a:.2f}" for a in shares)
     print(f"{name:13s} {'xor  ' if xor else 'mixed'} {kind:9s} {row}")
 for kind in ("left", "balanced", "random"):
     for name in ("RecursiveNet", "TreeLSTM"):
-        assert max(found[name, kind, False]) < 0.7, f"{name}: {kind} was to be wrong"
-    assert min(found["TreeLSTM", kind, True]) > 0.9, "brackets were not to matter"
-assert max(found["TreeLSTM", "leaves", False]) < 0.75
-assert min(found["TreeLSTM", "leaves", True]) > 0.9
+        assert max(sat[name, kind, False]) < 0.7, f"{name}: {kind} was to be wrong"
+    assert min(only_xor[kind]) > 0.9, "brackets were not to matter"
+assert max(given["leaves"]) < 0.75
+assert min(only_xor["leaves"]) > 0.9
 
 # %% [markdown] lang="zh"
 # ## 路有多长
@@ -499,25 +524,24 @@ def at_first_leaf(seed, children):
     return gradient[0].norm().item()
 
 
-sizes = [2, 4, 8, 16, 32, 64]
-ways = {
-    "n − 1": [[at_first_leaf(s, left_branching(n - 1)) for s in SEEDS] for n in sizes],
-    "log n": [[at_first_leaf(s, balanced(n)) for s in SEEDS] for n in sizes],
-}
-for name, rows in ways.items():
-    print(name, " ".join(f"{max(row):.0e}" for row in rows))
-assert max(ways["n − 1"][-1]) < 1e-12 and min(ways["log n"][-1]) > 1e-6
+# %%
+SIZES = [2, 4, 8, 16, 32, 64]
+down_chain = [[at_first_leaf(s, left_branching(n - 1)) for s in SEEDS] for n in SIZES]
+down_tree = [[at_first_leaf(s, balanced(n)) for s in SEEDS] for n in SIZES]
+print("n − 1", " ".join(f"{max(norms):.0e}" for norms in down_chain))
+print("log n", " ".join(f"{max(norms):.0e}" for norms in down_tree))
+assert max(down_chain[-1]) < 1e-12 and min(down_tree[-1]) > 1e-6
 
 # %%
 fig, ax = plt.subplots(figsize=(5.2, 2.9))
-LABELS = ("$n - 1$", r"$\log_2\,n$")
-for rows, color, label in zip(ways.values(), ("C1", "C2"), LABELS):
-    low, high = ([f(row) for row in rows] for f in (min, max))
-    ax.fill_between(sizes, low, high, color=color, alpha=0.25, linewidth=0)
-    ax.plot(sizes, [sorted(row)[len(row) // 2] for row in rows], color=color)
-    ax.text(67, sorted(rows[-1])[2], label, color=color, va="center")
+WAYS = [(down_chain, "C1", "$n - 1$"), (down_tree, "C2", r"$\log_2\,n$")]
+for way, colour, label in WAYS:
+    low, high = ([f(norms) for norms in way] for f in (min, max))
+    ax.fill_between(SIZES, low, high, color=colour, alpha=0.25, linewidth=0)
+    ax.plot(SIZES, [sorted(norms)[len(norms) // 2] for norms in way], color=colour)
+    ax.text(67, sorted(way[-1])[2], label, color=colour, va="center")
 ax.set(xscale="log", yscale="log", xlabel="n", xlim=(2, 64))
-ax.set_xticks(sizes, [f"{n}" for n in sizes])
+ax.set_xticks(SIZES, [f"{n}" for n in SIZES])
 ax.minorticks_off()
 fig.savefig("path.svg")
 
@@ -628,23 +652,69 @@ results = {
     "words_deep": words_deep,
     "majority_deep": majority_deep,
     "root_rule_deep": root_rule_deep,
-    "tree_deep_min": min(deep("RecursiveNet 3×")),
-    "treelstm_deep_min": min(deep("TreeLSTM 3×")),
-    "lstm_deep_max": max(deep("LSTM 3×")),
-    "wrong_tree_deep_max": max(
-        max(deep(name)) for name in ("left", "left 3×", "balanced", "balanced 3×")
-    ),
-    "way_chain_max": max(ways["n − 1"][-1]),
-    "way_tree_min": min(ways["log n"][-1]),
+    "tree_deep_min": min(at("RecursiveNet", 10)),
+    "lstm_deep_max": max(at("LSTM", 10)),
+    "wrong_tree_deep_max": max(wrong_deep),
+    "way_chain_max": max(down_chain[-1]),
+    "way_tree_min": min(down_tree[-1]),
 }
-NAMES = {"RecursiveNet": "tree", "TreeLSTM": "treelstm", "LSTM": "lstm"}
-NAMES |= {"left": "left", "balanced": "balanced"}
-for name, key in NAMES.items():
-    for depth in (4, 10):
-        for budget, end in (("", "_short"), (" 3×", "")):
-            column = [curve[depth] for curve in curves[name + budget]]
-            results[f"{key}_{depth}{end}_low"] = min(column)
-            results[f"{key}_{depth}{end}_high"] = max(column)
-for (name, kind, xor), accuracies in found.items():
-    key = f"{'xor' if xor else 'given'}_{NAMES[name]}_{kind}"
-    results[f"{key}_low"], results[f"{key}_high"] = min(accuracies), max(accuracies)
+
+# %%
+results = results | {
+    "tree_4_short_low": min(at("RecursiveNet", 4, SHORT)),
+    "tree_4_short_high": max(at("RecursiveNet", 4, SHORT)),
+    "tree_4_low": min(at("RecursiveNet", 4)),
+    "tree_4_high": max(at("RecursiveNet", 4)),
+    "tree_10_short_low": min(at("RecursiveNet", 10, SHORT)),
+    "tree_10_short_high": max(at("RecursiveNet", 10, SHORT)),
+    "tree_10_low": min(at("RecursiveNet", 10)),
+    "tree_10_high": max(at("RecursiveNet", 10)),
+    "treelstm_4_short_low": min(at("TreeLSTM", 4, SHORT)),
+    "treelstm_4_short_high": max(at("TreeLSTM", 4, SHORT)),
+    "treelstm_4_low": min(at("TreeLSTM", 4)),
+    "treelstm_4_high": max(at("TreeLSTM", 4)),
+    "treelstm_10_short_low": min(at("TreeLSTM", 10, SHORT)),
+    "treelstm_10_short_high": max(at("TreeLSTM", 10, SHORT)),
+    "treelstm_10_low": min(at("TreeLSTM", 10)),
+    "treelstm_10_high": max(at("TreeLSTM", 10)),
+    "lstm_4_short_low": min(at("LSTM", 4, SHORT)),
+    "lstm_4_short_high": max(at("LSTM", 4, SHORT)),
+    "lstm_4_low": min(at("LSTM", 4)),
+    "lstm_4_high": max(at("LSTM", 4)),
+    "lstm_10_short_low": min(at("LSTM", 10, SHORT)),
+    "lstm_10_short_high": max(at("LSTM", 10, SHORT)),
+    "lstm_10_low": min(at("LSTM", 10)),
+    "lstm_10_high": max(at("LSTM", 10)),
+    "left_4_low": min(at("left", 4)),
+    "left_4_high": max(at("left", 4)),
+    "left_10_low": min(at("left", 10)),
+    "left_10_high": max(at("left", 10)),
+    "balanced_4_low": min(at("balanced", 4)),
+    "balanced_4_high": max(at("balanced", 4)),
+    "balanced_10_low": min(at("balanced", 10)),
+    "balanced_10_high": max(at("balanced", 10)),
+}
+
+# %%
+results = results | {
+    "given_treelstm_right_low": min(given["right"]),
+    "given_treelstm_right_high": max(given["right"]),
+    "given_treelstm_left_low": min(given["left"]),
+    "given_treelstm_left_high": max(given["left"]),
+    "given_treelstm_balanced_low": min(given["balanced"]),
+    "given_treelstm_balanced_high": max(given["balanced"]),
+    "given_treelstm_random_low": min(given["random"]),
+    "given_treelstm_random_high": max(given["random"]),
+    "given_treelstm_leaves_low": min(given["leaves"]),
+    "given_treelstm_leaves_high": max(given["leaves"]),
+    "xor_treelstm_right_low": min(only_xor["right"]),
+    "xor_treelstm_right_high": max(only_xor["right"]),
+    "xor_treelstm_left_low": min(only_xor["left"]),
+    "xor_treelstm_left_high": max(only_xor["left"]),
+    "xor_treelstm_balanced_low": min(only_xor["balanced"]),
+    "xor_treelstm_balanced_high": max(only_xor["balanced"]),
+    "xor_treelstm_random_low": min(only_xor["random"]),
+    "xor_treelstm_random_high": max(only_xor["random"]),
+    "xor_treelstm_leaves_low": min(only_xor["leaves"]),
+    "xor_treelstm_leaves_high": max(only_xor["leaves"]),
+}
