@@ -241,6 +241,13 @@ def test_labs_are_read_as_jupytext_reads_them(stem):
     assert {line for line in own if "--8<--" not in line} <= {*ours.splitlines(), ""}
 
 
+def test_the_console_names_pages_and_labs_and_nothing_else(book):
+    done = build(book)
+    assert "making 4 pages and the pages of the labs" in done.stdout
+    said = (done.stdout + done.stderr).lower()
+    assert not [word for word in ("notebook", "dict", "zensical") if word in said], said
+
+
 # What runs again, and what does not
 
 

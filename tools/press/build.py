@@ -66,7 +66,8 @@ def main() -> None:
             env |= {"BOOK_LABS": " ".join(partial) or "none", "BOOK_LINKS": "ignore"}
         made = folder / "site"
         strict = [] if options.names else ["--strict"]  # lab pages are missing then
-        command = ["-m", "mkdocs", "build", *strict, "--site-dir", str(made)]
+        command = ["-m", "mkdocs", "build", "--quiet", *strict, "--site-dir", str(made)]
+        print(f"making {len(page_files(ROOT))} pages and the pages of the labs")
         if subprocess.run([sys.executable, *command], cwd=ROOT, env=env).returncode:
             sys.exit("the site was not made")
         if not options.names:

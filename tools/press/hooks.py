@@ -1,8 +1,10 @@
 """What MkDocs calls while it builds: pages of labs, other languages, the fonts."""
 
+import logging
 import re
 from pathlib import Path
 
+import jieba
 from markdown import Markdown
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
@@ -25,8 +27,17 @@ contents = {}  # (language, path) of a lab page -> its table of contents
 
 def on_startup(command, dirty):
     """Remember that this is a preview, if it is one."""
+    quiet()
     if command == "serve" and dirty:
         PREVIEW.start()
+
+
+def quiet() -> None:
+    """Say no line per notebook and none of jieba, which cuts Chinese for the search."""
+    logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
+    jieba.setLogLevel(logging.WARNING)
+    (ROOT / "build").mkdir(exist_ok=True)
+    jieba.dt.tmp_dir = str(ROOT / "build")  # its words are read once, not at each build
 
 
 @event_priority(100)  # before mkdocs-jupyter looks for notebooks

@@ -22,4 +22,5 @@ def workroom() -> Iterator[tuple[Path, dict[str, str]]]:
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(dir=build, prefix=f"site-{os.getpid()}-") as name:
-        yield Path(name), {**os.environ, "TMPDIR": name}
+        quiet = {"NO_MKDOCS_2_WARNING": "1"}  # an advertisement of its theme
+        yield Path(name), {**os.environ, **quiet, "TMPDIR": name}
