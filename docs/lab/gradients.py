@@ -20,6 +20,9 @@ DEVICE = os.environ.get("LAB_DEVICE", "cpu")
 SEEDS = range(5)
 
 # %%
+from snippets._lab import mean, span, verdict
+
+# %%
 from snippets.gradients import bptt, clip_by_norm, clip_by_value, jacobian_gain
 
 H, BATCH, LAGS, WARM_UP = 32, 8, 200, 50
@@ -48,6 +51,10 @@ from snippets.lstm import LSTM
 from snippets.rnn import RNN
 
 
+def start(x):
+    return x.new_zeros(len(x), H).requires_grad_()
+
+
 def states_of(cell, x, state, pick=lambda state: state):
     """Every state of a cell of the book, fed one step at a time."""
     states = []
@@ -57,6 +64,7 @@ def states_of(cell, x, state, pick=lambda state: state):
     return states
 
 
+# %%
 def rnn_states(x, weight):
     rnn = RNN(H, H).to(x)
     if weight != "default":
@@ -84,6 +92,7 @@ def residual_states(x):
     return states
 
 
+# %%
 def lstm_states(x, bias, path_of_h=True):
     lstm = LSTM(H, H, forget_bias=bias).to(x)
     if not path_of_h:
@@ -98,10 +107,7 @@ def gru_states(x, bias):
     return states_of(gru, x, start(x))
 
 
-def start(x):
-    return x.new_zeros(len(x), H).requires_grad_()
-
-
+# %%
 def tcn(x, residual=True):
     y = x.transpose(1, 2)
     for level in range(5):
@@ -116,6 +122,7 @@ def attention(x):
     return look(x[:, -1:], x, x)[0][:, 0]
 
 
+# %%
 RECURRENT = {
     "RNN default": lambda x: rnn_states(x, "default"),
     "RNN Q": lambda x: rnn_states(x, 1),
@@ -134,6 +141,7 @@ STATELESS = {
 }
 
 
+# %%
 def gains(name, seed, scale=1.0, lags=LAGS):
     """Gain for k = 0, ..., lags."""
     torch.manual_seed(seed)
@@ -146,20 +154,21 @@ def gains(name, seed, scale=1.0, lags=LAGS):
     return jacobian_gain(STATELESS[name](torch.stack(steps, 1)), steps).flip(0).cpu()
 
 
+# %%
 curves = {
     name: torch.stack([gains(name, seed) for seed in SEEDS])  # (seeds, LAGS + 1)
     for name in (*RECURRENT, *STATELESS)
 }
+at_50 = {name: span(curve[:, 50]) for name, curve in curves.items()}
+far = {name: span(curve[:, LAGS]) for name, curve in curves.items()}
 print(
     "gain, lowest to highest seed     lag 10               lag 50              lag 200"
 )
 for name, curve in curves.items():
-    spans = [f"{c.min():8.1e} … {c.max():7.1e}" for c in curve[:, [10, 50, 200]].T]
-    print(f"{name:12s}", "  ".join(spans))
+    ranges = [f"{c.min():8.1e} … {c.max():7.1e}" for c in curve[:, [10, 50, 200]].T]
+    print(f"{name:12s}", "  ".join(ranges))
 
 # %%
-at_50 = {n: (c[:, 50].min().item(), c[:, 50].max().item()) for n, c in curves.items()}
-far = {n: (c[:, -1].min().item(), c[:, -1].max().item()) for n, c in curves.items()}
 assert at_50["RNN default"][1] < 1e-12, "default weights should vanish"
 assert at_50["RNN Q"][1] < 1e-4, "the tanh should wear an orthogonal matrix down"
 assert at_50["RNN 3Q"][0] > 1e3, "3 Q should explode"
@@ -186,11 +195,13 @@ assert flat.max() < 10 * flat.min(), "attention should not care for the lag"
 
 # %%
 torch.manual_seed(0)
-x = torch.randn(BATCH, LAGS + 1, H, dtype=torch.float64).to(DEVICE)
-states = identity_states(x)
+noise = torch.randn(BATCH, LAGS + 1, H, dtype=torch.float64).to(DEVICE)
+states = identity_states(noise)
 open_throughout = torch.stack([h > 0 for h in states[-50:]]).all(0)
 share = open_throughout.double().mean().sqrt()
-assert torch.isclose(jacobian_gain(states[-1], [states[-51]])[0], share)
+assert torch.isclose(jacobian_gain(states[-1], [states[-51]])[0], share), (
+    "the gain is the root of the share of units that were never off"
+)
 
 
 # %%
@@ -207,6 +218,7 @@ def shown(curve, ax, color, label, every=4):
     ax.plot(lags, geometric(part), color=color, label=label)
 
 
+# %%
 fig, ax = plt.subplots()
 FAN = {"RNN 3Q": "C3", "ReLU RNN, I": "C2", "RNN Q": "C1", "RNN default": "C0"}
 for name, color in FAN.items():
@@ -269,12 +281,15 @@ def cosines(name, seed, steps=100):
     return (along / cut.square().sum((1, 2)).sqrt()).cpu()
 
 
+# %%
 TANH = {"RNN default": "C0", "RNN Q": "C1", "RNN 3Q": "C3"}
 angles = {name: torch.stack([cosines(name, s) for s in SEEDS]) for name in TANH}
 for name, found in angles.items():
     print(
         f"{name:12s}", [f"w={w}: {found[:, w - 1].mean():.3f}" for w in (1, 5, 20, 50)]
     )
+
+# %%
 assert angles["RNN default"][:, 4].min() > 0.99, "what vanished is not missed"
 assert angles["RNN 3Q"][:, 49].abs().max() < 0.5, "half of the steps show nothing"
 
@@ -282,10 +297,10 @@ assert angles["RNN 3Q"][:, 49].abs().max() < 0.5, "half of the steps show nothin
 fig, ax = plt.subplots()
 ws = [1, 2, 3, 5, 7, 10, 14, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100]
 for name, color in TANH.items():
-    found = angles[name][:, [w - 1 for w in ws]]
-    for row in found:
+    rows = angles[name][:, [w - 1 for w in ws]]
+    for row in rows:
         ax.plot(ws, row, color=color, lw=0.8, alpha=0.5)
-    ax.plot(ws, found.mean(0), color=color, label=name)
+    ax.plot(ws, rows.mean(0), color=color, label=name)
 ax.set(xscale="log", ylim=(-0.4, 1.05), xlabel="$w$", ylabel="cos")
 ax.set_xticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
 ax.minorticks_off()
@@ -305,6 +320,13 @@ fig.savefig("truncation.svg")
 # The task: read $k + 1$ random $\pm 1$ and at the last step say what the first was; the lag is $k$. $H = 32$, 32 sequences a batch. Five seeds train side by side as one batch, so the recurrence is written out; first we verify that it equals the `RNN` of the book.
 #
 # Lag 10, Adam at 5e-3, 300 steps, clipped to norm 1. Three ways to train: the whole gradient; only the last 3 steps (the first 8 run as usual, their gradient is cut); the recurrent part frozen and the readout alone trained.
+
+
+# %%
+def batch(size, lag, generators):
+    bits = [torch.randint(2, (size, lag + 1), generator=g) for g in generators]
+    bits = torch.stack(bits).to(DEVICE)
+    return 2.0 * bits - 1, bits[:, :, 0]
 
 
 # %%
@@ -334,21 +356,19 @@ def run(weights, bits, cut=0):
     return h @ V.mT + c
 
 
-def batch(size, lag, generators):
-    bits = [torch.randint(2, (size, lag + 1), generator=g) for g in generators]
-    bits = torch.stack(bits).to(DEVICE)
-    return 2.0 * bits - 1, bits[:, :, 0]
-
-
-weights = make_all(None)
+# %%
+untrained = make_all(None)
 torch.manual_seed(0)
 book = RNN(1, H).to(DEVICE)
-x, _ = batch(4, 20, [torch.Generator().manual_seed(s) for s in SEEDS])
+signs, _ = batch(4, 20, [torch.Generator().manual_seed(s) for s in SEEDS])
 with torch.no_grad():
-    logits = book(x[0].unsqueeze(2))[1] @ weights[3][0].T + weights[4][0]
-    assert torch.allclose(run(weights, x)[0], logits, atol=1e-5)
+    logits = book(signs[0].unsqueeze(2))[1] @ untrained[3][0].T + untrained[4][0]
+    assert torch.allclose(run(untrained, signs)[0], logits, atol=1e-5), (
+        "written out, it is the RNN of the book"
+    )
 
 
+# %%
 def accuracy(weights, lag):
     fresh = [torch.Generator().manual_seed(10_000 + seed) for seed in SEEDS]
     with torch.no_grad():
@@ -356,6 +376,7 @@ def accuracy(weights, lag):
         return (run(weights, x).argmax(2) == y).float().mean(1).tolist()
 
 
+# %%
 def train(scale, lag, rate, steps, clip=None, plain=False, cut=0, trained=slice(None)):
     """Losses and gradient norms (steps, seeds), accuracies after `steps`, weights.
 
@@ -399,15 +420,10 @@ WAYS = {"whole": {}, "cut": {"cut": 8}, "frozen": {"trained": slice(3, None)}}
 learnt = {}
 for init, scale in {"default": None, "Q": 1.0}.items():
     for way, how in WAYS.items():
-        found = train(scale, 10, 5e-3, [300], clip=to_norm_1, **how)
-        learnt[init, way] = found[2][300]
+        learnt[init, way] = train(scale, 10, 5e-3, [300], clip=to_norm_1, **how)[2][300]
         print(f"{init:8s} {way:7s}", " ".join(f"{a:.2f}" for a in learnt[init, way]))
 
-
-def mean(values):
-    return sum(values) / len(values)
-
-
+# %%
 for init in ("default", "Q"):
     assert min(learnt[init, "whole"]) > 0.95, "lag 10 is learnt with the whole gradient"
 assert min(learnt["Q", "frozen"]) > 0.8, "an orthogonal state carries it unlearnt"
@@ -432,7 +448,6 @@ RATES = {
     "norm": [0.03, 0.1, 0.3, 1.0],
     "value": [0.03, 0.1, 0.3, 1.0],
 }
-clipped, traces, slopes = {}, {}, {}
 
 
 @torch.no_grad()
@@ -447,13 +462,14 @@ def mean_slope(weights):
     return torch.stack(found).mean(0).cpu()
 
 
+# %%
+clipped, traces, slopes = {}, {}, {}
 for way, rates in RATES.items():
     for rate in rates:
-        losses, norms, scores, weights = train(
+        traces[way, rate], norms, scores, weights = train(
             3.0, 20, rate, [300], clip=CLIPS[way], plain=True
         )
-        clipped[way, rate] = scores[300]
-        traces[way, rate], slopes[way, rate] = losses, mean_slope(weights)
+        clipped[way, rate], slopes[way, rate] = scores[300], mean_slope(weights)
         if (way, rate) == ("none", 0.3):
             first, tenth = norms[0], norms[10:20].mean(0)
         print(
@@ -461,12 +477,15 @@ for way, rates in RATES.items():
             " ".join(f"{a:.2f}" for a in scores[300]),
             f" mean slope {slopes[way, rate].mean():.2f}",
         )
+
+# %%
 patient = train(3.0, 20, 0.3, [900], plain=True)[2][900]
 print("none  0.3, three times the steps", " ".join(f"{a:.2f}" for a in patient))
 at_start = mean_slope(make_all(3.0))
 print("gradient, first step           ", " ".join(f"{n:.0f}" for n in first))
 print("gradient, steps 11 to 20       ", " ".join(f"{n:.0f}" for n in tenth))
 
+# %%
 assert first.min() > 30, "the gradient should explode"
 assert max(clipped["none", 0.3]) < 0.6, "unclipped, a rate of 0.3 should fail"
 assert max(patient) < 0.6, "and more steps should not mend it"
@@ -482,8 +501,12 @@ assert (slopes["none", 0.3] < 0.75 * slopes["norm", 0.3]).all(), (
 
 # %%
 fig, ax = plt.subplots()
-SHOWN = {("none", 0.3): "C3", ("none", 0.01): "gray", ("norm", 0.3): "C0"}
-SHOWN |= {("value", 0.3): "C2"}
+SHOWN = {
+    ("none", 0.3): "C3",
+    ("none", 0.01): "gray",
+    ("norm", 0.3): "C0",
+    ("value", 0.3): "C2",
+}
 for (way, rate), color in SHOWN.items():
     smooth = traces[way, rate].view(-1, 20, len(SEEDS)).mean(1)
     for run_ in smooth.T:
@@ -582,26 +605,103 @@ assert torch.allclose(forwards, backwards, rtol=1e-10)
 # ## Results
 
 # %%
-carried = {name: low > 0.1 for name, (low, _) in at_50.items()}
-gated = ("LSTM 1", "LSTM 5", "GRU 5")
-if all(carried[name] for name in gated):
-    claim_gates_carry = "holds"
-else:
-    claim_gates_carry = "conditional" if any(carried[n] for n in gated) else "fails"
-if max(far[name][1] for name in gated) <= 1:
-    claim_gates_bounded = "holds"
-else:  # the whole path may grow; does at least the belt alone stay below 1?
-    claim_gates_bounded = "conditional" if far["LSTM 5, belt"][1] <= 1 else "fails"
-vanishing = [at_50[n][1] < 1e-3 for n in ("RNN default", "RNN Q", "RNN 3Q")]
-claim_rnn_vanishes = "holds" if all(vanishing) else "conditional"
+gains_by_lag = {
+    "gain_default_low": at_50["RNN default"][0],
+    "gain_default_high": at_50["RNN default"][1],
+    "gain_orthogonal_low": at_50["RNN Q"][0],
+    "gain_orthogonal_high": at_50["RNN Q"][1],
+    "gain_triple_low": at_50["RNN 3Q"][0],
+    "gain_triple_high": at_50["RNN 3Q"][1],
+    "gain_identity_low": at_50["ReLU RNN, I"][0],
+    "gain_identity_high": at_50["ReLU RNN, I"][1],
+    "gain_residual_low": at_50["residual"][0],
+    "gain_residual_high": at_50["residual"][1],
+    "far_residual_low": far["residual"][0],
+    "far_residual_high": far["residual"][1],
+    "gain_lstm_1_low": at_50["LSTM 1"][0],
+    "gain_lstm_1_high": at_50["LSTM 1"][1],
+    "far_lstm_1_low": far["LSTM 1"][0],
+    "far_lstm_1_high": far["LSTM 1"][1],
+    "gain_lstm_5_low": at_50["LSTM 5"][0],
+    "gain_lstm_5_high": at_50["LSTM 5"][1],
+    "far_lstm_5_low": far["LSTM 5"][0],
+    "far_lstm_5_high": far["LSTM 5"][1],
+    "gain_gru_5_low": at_50["GRU 5"][0],
+    "gain_gru_5_high": at_50["GRU 5"][1],
+    "far_gru_5_low": far["GRU 5"][0],
+    "far_gru_5_high": far["GRU 5"][1],
+    "far_belt_low": far["LSTM 5, belt"][0],
+    "far_belt_high": far["LSTM 5, belt"][1],
+    "gain_tcn_low": at_50["TCN"][0],
+    "gain_tcn_high": at_50["TCN"][1],
+    "far_tcn_high": far["TCN"][1],
+    "near_tcn": curves["TCN"][:, 2].mean().item(),
+    "mean_tcn": curves["TCN"][:, 50].mean().item(),
+    "near_plain": curves["TCN, plain"][:, 2].mean().item(),
+    "mean_plain": curves["TCN, plain"][:, 50].mean().item(),
+    "gain_attention_low": at_50["attention"][0],
+    "gain_attention_high": at_50["attention"][1],
+    "far_attention_low": far["attention"][0],
+    "far_attention_high": far["attention"][1],
+}
 
+# %%
+of_learnt = {key: span(shares) for key, shares in learnt.items()}
+of_clipped = {key: span(shares) for key, shares in clipped.items()}
+accuracies = {
+    "whole_default_low": of_learnt["default", "whole"][0],
+    "whole_default_high": of_learnt["default", "whole"][1],
+    "cut_default_low": of_learnt["default", "cut"][0],
+    "cut_default_high": of_learnt["default", "cut"][1],
+    "frozen_default_low": of_learnt["default", "frozen"][0],
+    "frozen_default_high": of_learnt["default", "frozen"][1],
+    "whole_Q_low": of_learnt["Q", "whole"][0],
+    "whole_Q_high": of_learnt["Q", "whole"][1],
+    "cut_Q_low": of_learnt["Q", "cut"][0],
+    "cut_Q_high": of_learnt["Q", "cut"][1],
+    "frozen_Q_low": of_learnt["Q", "frozen"][0],
+    "frozen_Q_high": of_learnt["Q", "frozen"][1],
+    "none_0_003_low": of_clipped["none", 0.003][0],
+    "none_0_003_high": of_clipped["none", 0.003][1],
+    "none_0_01_low": of_clipped["none", 0.01][0],
+    "none_0_01_high": of_clipped["none", 0.01][1],
+    "none_0_03_low": of_clipped["none", 0.03][0],
+    "none_0_03_high": of_clipped["none", 0.03][1],
+    "none_0_1_low": of_clipped["none", 0.1][0],
+    "none_0_1_high": of_clipped["none", 0.1][1],
+    "none_0_3_low": of_clipped["none", 0.3][0],
+    "none_0_3_high": of_clipped["none", 0.3][1],
+    "norm_0_03_low": of_clipped["norm", 0.03][0],
+    "norm_0_03_high": of_clipped["norm", 0.03][1],
+    "norm_0_1_low": of_clipped["norm", 0.1][0],
+    "norm_0_1_high": of_clipped["norm", 0.1][1],
+    "norm_0_3_low": of_clipped["norm", 0.3][0],
+    "norm_0_3_high": of_clipped["norm", 0.3][1],
+    "norm_1_low": of_clipped["norm", 1.0][0],
+    "norm_1_high": of_clipped["norm", 1.0][1],
+    "value_0_03_low": of_clipped["value", 0.03][0],
+    "value_0_03_high": of_clipped["value", 0.03][1],
+    "value_0_1_low": of_clipped["value", 0.1][0],
+    "value_0_1_high": of_clipped["value", 0.1][1],
+    "value_0_3_low": of_clipped["value", 0.3][0],
+    "value_0_3_high": of_clipped["value", 0.3][1],
+    "value_1_low": of_clipped["value", 1.0][0],
+    "value_1_high": of_clipped["value", 1.0][1],
+}
+
+# %%
+GATED = ("LSTM 1", "LSTM 5", "GRU 5")
+carried = [at_50[name][0] > 0.1 for name in GATED]
+vanishing = [at_50[name][1] < 1e-3 for name in TANH]
+bounded = max(far[name][1] for name in GATED) <= 1
 results = {
     "n": len(SEEDS),
     "lag_far": LAGS,
     "wall": wall,
-    "claim_gates_carry": claim_gates_carry,
-    "claim_gates_bounded": claim_gates_bounded,
-    "claim_rnn_vanishes": claim_rnn_vanishes if any(vanishing) else "fails",
+    "claim_gates_carry": verdict(all(carried), any(carried)),
+    # the whole path may grow; does at least the belt alone stay below 1?
+    "claim_gates_bounded": verdict(bounded, far["LSTM 5, belt"][1] <= 1),
+    "claim_rnn_vanishes": verdict(all(vanishing), any(vanishing)),
     "cos_default_5": angles["RNN default"][:, 4].mean().item(),
     "cos_orthogonal_5": angles["RNN Q"][:, 4].mean().item(),
     "cos_triple_50": angles["RNN 3Q"][:, 49].abs().max().item(),
@@ -615,23 +715,6 @@ results = {
     "constant_nine_tenths": constant_nine_tenths,
     "chance": 0.5,
 }
-KEYS = dict.fromkeys(curves)
-KEYS |= {"RNN default": "default", "RNN Q": "orthogonal", "RNN 3Q": "triple"}
-KEYS |= {"ReLU RNN, I": "identity", "LSTM 1": "lstm_1", "LSTM 5": "lstm_5"}
-KEYS |= {"GRU 5": "gru_5", "LSTM 5, belt": "belt", "TCN": "tcn"}
-KEYS |= {"TCN, plain": "plain"}
-for name, key in KEYS.items():
-    key = key or name
-    results[f"gain_{key}_low"], results[f"gain_{key}_high"] = at_50[name]
-    results[f"far_{key}_low"], results[f"far_{key}_high"] = far[name]
-    results[f"near_{key}"] = curves[name][:, 2].mean().item()
-    results[f"mean_{key}"] = curves[name][:, 50].mean().item()
-for (init, way), found in learnt.items():
-    results[f"{way}_{init}_low"] = min(found)
-    results[f"{way}_{init}_high"] = max(found)
-for (way, rate), found in clipped.items():
-    rate = f"{rate:g}".replace(".", "_")
-    results[f"{way}_{rate}_low"] = min(found)
-    results[f"{way}_{rate}_high"] = max(found)
+results = results | gains_by_lag | accuracies
 for name, value in results.items():
     print(f"{name:24s}{value}")
