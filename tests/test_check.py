@@ -207,6 +207,9 @@ SNIPPETS = {
     "sections cross": (SNIPPET, "STEPS = 3", "# --8<-- [start:x]\nX = 1\n# --8<-- [start:y]\nSTEPS = 3\n# --8<-- [end:x]\nY = 2\n# --8<-- [end:y]", "start:y", "section y must end in x"),
 }
 LABS = {
+    "long cell": (LAB, "print(Echo())", "print(Echo())\n" + "print(1)\n" * 45, 21, "this cell has 49 lines, cut to 45"),
+    "key put together": (LAB, "results = {", 'results = {}\nresults[f"gap_{2}"] = 1\nresults |= {', 'f"gap', "a key of results is written out"),
+    "keys in a loop": (LAB, "results = {", "results = {f'gap_{n}': n for n in range(2)} | {", "results", "a key of results is written out"),
     "tools": (LAB, "import matplotlib.pyplot as plt", "import tools.check", "tools", "a lab imports only from snippets.<stem>"),
     "network": (LAB, "import matplotlib.pyplot as plt", "import requests", "requests", "a lab imports only abc, "),
     "process": (LAB, "import matplotlib.pyplot as plt", "import subprocess", "subp", "; not subprocess"),
@@ -408,6 +411,9 @@ def test_a_lab_without_a_page(house):
 
 @pytest.mark.parametrize("own, other", [("zh", "en"), ("en", "zh")])
 def test_one_language_will_do_for_a_page_that_waits(house, own, other):
+    for file in GUIDES:
+        text = (house / file).read_text("utf-8")
+        (house / file).write_text(text + "\n{{ minutes.echo }}\n", "utf-8")
     (house / f"docs/{other}/echo.md").unlink()
     edit(house, f"docs/{own}/echo.md", "---\n", "---\ntranslation: needed\n")
     cells = re.compile(rf'# %% \[markdown\] lang="{other}"\n(#(?! %%).*\n)+\n*')

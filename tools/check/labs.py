@@ -17,6 +17,7 @@ from tools.core.languages import DEFAULT, LANGUAGES
 from tools.core.prose import Prose
 
 DEVICE = 'DEVICE = os.environ.get("LAB_DEVICE", "cpu")'
+CELL = 45  # lines
 FIGURE = re.compile(r"[\w-]+\.svg")
 BELOW = dict(pairwise(LANGUAGES))  # of a Markdown cell stands its twin
 ABOVE = {below: above for above, below in BELOW.items()}
@@ -90,6 +91,36 @@ def results(source: Python, house: House) -> Faults:
                 case ast.List(elts=[]) | ast.Tuple():
                     text = "must be a number, a string or a list of these"
                     yield value.lineno, f"{ast.unparse(value)} {text}"
+
+
+@rule("lab")
+def sizes(source: Python, house: House) -> Faults:
+    """Code cells that no screen holds: they do more than one thing."""
+    for cell in source.cells:
+        size = len("\n".join(cell.lines).strip("\n").split("\n"))
+        if cell.language is None and size > CELL:
+            yield cell.line, f"this cell has {size} lines, cut to {CELL}"
+
+
+@rule("lab")
+def keys(source: Python, house: House) -> Faults:
+    """Keys of results that are put together: no search would find them."""
+    said = "a key of results is written out, so that a search finds it"
+    for node in source.nodes:
+        match node:
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id="results"))]):
+                if not isinstance(node.targets[0].slice, ast.Constant):
+                    yield node.lineno, said
+            case ast.Assign(targets=[ast.Name(id="results")], value=value) | (
+                ast.AugAssign(target=ast.Name(id="results"), value=value)
+            ):
+                for part in ast.walk(value):
+                    if isinstance(part, ast.DictComp | ast.ListComp) or (
+                        isinstance(part, ast.Dict)
+                        and any(isinstance(key, ast.JoinedStr) for key in part.keys)
+                    ):
+                        yield part.lineno, said
+                        break
 
 
 def taken(house: House, node: ast.AST, tops: dict[int, str]) -> Faults:
