@@ -320,16 +320,16 @@ def test_words_of_a_formula_may_differ_but_not_its_letters(house):
 
 def test_headings_differ(house):
     edit(house, ZH, "> ", "### 小 {#small}\n\n> ")
-    place = f"{EN}:{line_of(house, EN, '{#exercises}')}"
+    place = f"{EN}:{line_of(house, EN, '{#summary}')}"
     expect(check(house), place, message="headings are ['idea', ")
 
 
 def test_a_section_is_missing(house):
     for file in BOTH:
         edit(house, file, "> ", "")
-        edit(house, file, " {#limits}", " {#exercises}")
+        edit(house, file, " {#limits}", " {#summary}")
         text = (house / file).read_text("utf-8").split("\n")
-        second = max(n for n, line in enumerate(text) if "{#exercises}" in line)
+        second = max(n for n, line in enumerate(text) if "{#summary}" in line)
         (house / file).write_text("\n".join(text[:second] + text[second + 1 :]))
     expect(check(house), f"{ZH}:1", f"{EN}:1", message="section {#limits} is missing")
 
@@ -719,7 +719,7 @@ LOCKS = {  # edits of the lock after both pages were accepted
     "torn to the end": (r"(echo#idea .*\n)", r"<<<<<<< HEAD\n\1=======\n", "<<<<", "two changes meet here"),
     "left over": (r"(echo#idea .*\n)", r"\1=======\n", "====", "this is no entry, take the line out"),
     "cut": (r"(index#words \w+) .*\n", r"\1\n", "index#words", "this is no entry, take the line out"),
-    "twice": (r"(index#words .*\n)", r"\1\n\1", 15, "index#words stands twice"),
+    "twice": (r"(index#words .*\n)", r"\1\n\1", 16, "index#words stands twice"),
 }
 # fmt: on
 

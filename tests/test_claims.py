@@ -79,7 +79,8 @@ def test_the_words_of_the_note_stand_in_every_row(language):
     found = [row for row in read(language).split("\n") if row.startswith("| **")]
     assert len(found) == len(rows(language))
     for row in found:
-        quoted = re.search(r'<br>(?:<q lang="zh">(.+?)</q>|`([^`]+)`\{\.wrap\})<br>\*\*', row)
+        words = r'<q lang="zh">(.+?)</q>|`([^`]+)`\{\.wrap\}'
+        quoted = re.search(rf"<br>(?:{words})<br>\*\*", row)
         assert quoted, row[:60]
         assert plain(quoted[1] or quoted[2]) in plain(note), row[:60]
 

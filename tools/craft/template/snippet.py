@@ -22,26 +22,31 @@ def check_shape(
 ) -> None:
     """Refuse what is no tensor of this shape; a letter is any size >= 1.
 
-    With `dtype`, numbers of another type are refused too, unless autocast is
-    on and casts them anyway.
+    With `dtype`, numbers of another type are refused too, unless autocast
+    would cast the one to the other.
 
     Raises:
         ValueError: what must hold and what came.
     """
     if not isinstance(tensor, torch.Tensor):
-        raise ValueError(f"{name} must be a tensor, got {type(tensor).__name__}")
+        raise ValueError(
+            f"{name} must be a tensor, got {type(tensor).__name__}"
+        )
     fits = tensor.ndim == len(axes) and all(
         size >= 1 if isinstance(axis, str) else size == axis
         for size, axis in zip(tensor.shape, axes)
     )
     if not fits:
-        want = ", ".join(map(str, axes)) + "," * (len(axes) == 1)
+        want = ", ".join(map(str, axes))
+        want += "," if len(axes) == 1 else ""  # (5) is a number, (5,) a shape
         free = ", ".join(axis for axis in axes if isinstance(axis, str))
         rule = f"({want}) with {free} >= 1" if free else f"({want})"
         raise ValueError(f"{name} must be {rule}, got {tuple(tensor.shape)}")
-    if dtype is None or torch.is_autocast_enabled(tensor.device.type):
+    if dtype is None or tensor.dtype == dtype:
         return
-    if tensor.dtype != dtype:
+    autocast = torch.is_autocast_enabled(tensor.device.type)
+    floats = {torch.float16, torch.bfloat16, torch.float32}
+    if not (autocast and dtype in floats and tensor.dtype in floats):
         raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
 
 
@@ -51,8 +56,9 @@ def check_size(name: str, size: int) -> None:
     Raises:
         ValueError: what must hold and what came.
     """
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {size}")
+    # A bool is an int in Python, and no size.
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
     # --8<-- [end:check]
 
 
@@ -62,6 +68,7 @@ class Newstem(nn.Module):
 
     def __init__(self, input_size: int):
         super().__init__()
+        check_size("input_size", input_size)
         self.input_size = input_size
         self.weight = nn.Parameter(torch.zeros(input_size))
 
@@ -73,9 +80,11 @@ class Newstem(nn.Module):
             h: (B, I)
             -> (B, T, I), (B, I)
         """
-        check_shape("x", x, "B", "T", self.input_size)
-        h = x.new_zeros(len(x), self.input_size) if h is None else h
-        check_shape("h", h, len(x), self.input_size)
+        dtype = self.weight.dtype
+        check_shape("x", x, "B", "T", self.input_size, dtype=dtype)
+        B = x.shape[0]  # len(x) would freeze it in an exported model
+        h = x.new_zeros(B, self.input_size) if h is None else h
+        check_shape("h", h, B, self.input_size, dtype=dtype)
         out = []
         for x_t in x.unbind(1):
             # --8<-- [start:step]
@@ -98,6 +107,8 @@ def newstem_task(
     Shape:
         -> (B, T, 1), (B, T, 1)
     """
+    check_size("batch_size", batch_size)
+    check_size("steps", steps)
     x = torch.rand(batch_size, steps, 1, generator=generator)
     y, out = x.new_zeros(batch_size, 1), []
     for x_t in x.unbind(1):
@@ -109,8 +120,12 @@ def newstem_task(
 
 # --8<-- [start:main]
 def main(steps: int = 200, seed: int = 0, device=None) -> list[float]:
-    """Learn how much to keep; returns the losses."""
-    device = device or torch.accelerator.current_accelerator(True) or "cpu"
+    """Learn how much to keep; returns the losses.
+
+    `steps` counts updates of the weights, not steps of time.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = device or accelerator or "cpu"
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = Newstem(1).to(device)

@@ -1,10 +1,18 @@
 """Newstem against its sum written out, and the numbers of the page."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from snippets.newstem import Newstem, check_shape, main, newstem_task
-from tests.helpers import check_free_axes, check_shapes
+from tests.helpers import (
+    check_export,
+    check_shapes,
+    check_sizes,
+    check_strict,
+    refuses,
+)
 
 
 def test_shapes_are_those_of_the_docstring(device):
@@ -17,12 +25,20 @@ def test_shapes_are_those_of_the_docstring(device):
 
 
 def test_wrong_shapes_are_refused(device):
-    check_free_axes(check_shape)
-    model = Newstem(3).to(device)
-    with pytest.raises(ValueError, match=r"x must be \(B, T, 3\) with B, T >= 1"):
-        model(torch.zeros(2, 7, 4, device=device))
-    with pytest.raises(ValueError, match=r"h must be \(2, 3\)"):
-        model(torch.zeros(2, 7, 3, device=device), torch.zeros(1, 3, device=device))
+    check_strict(check_shape)
+    check_sizes(Newstem, input_size=3)
+    data = partial(newstem_task, generator=torch.Generator())
+    check_sizes(data, batch_size=2, steps=3)
+    model, x = Newstem(3).to(device), torch.zeros(2, 7, 3, device=device)
+    rule = "x must be (B, T, 3) with B, T >= 1, got (2, 7, 4)"
+    refuses(rule, model, torch.zeros(2, 7, 4, device=device))
+    refuses("h must be (2, 3), got (1, 3)", model, x, x[:1, 0])
+    refuses("x must be torch.float32, got torch.float64", model, x.double())
+    refuses("h must be torch.float32, got torch.float64", model, x, x[:, 0].double())
+
+
+def test_it_can_be_exported_with_a_free_batch():
+    check_export(lambda inputs, _: Newstem(inputs))
 
 
 def test_equal_to_the_sum_written_out(device):
