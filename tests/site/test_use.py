@@ -194,7 +194,7 @@ def test_badge_links_work(open_page, language):
     page.locator("article .run a").click()
     assert page.url.endswith(f"{folder(language)}lab/gru/")
     with page.expect_download() as download:
-        page.locator("a[download][href$='.py']").click()
+        page.locator("a[download][href*='code/']").click()
     text = download.value.path().read_text("utf-8")
     assert "class GRU(nn.Module):" in text and "Licence: MIT" in text
     assert "--8<--" not in text
