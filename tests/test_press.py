@@ -190,6 +190,7 @@ def test_downloaded_notebook_runs_alone(built, tmp_path):
         assert "import snippets" not in code and "from snippets" not in code
         (tmp_path / "alone.py").write_text(code, "utf-8")
         script = path.with_suffix(".py").read_text("utf-8")
+        assert script.startswith("# Lab of echo, from the book Unrolled")
         (tmp_path / "script.py").write_text(script, "utf-8")
         said = set()
         for name in ("alone.py", "script.py"):

@@ -32,12 +32,12 @@ def write(lab: Lab, folder: Path, language: str, records: Path, md: Markdown) ->
     read, keep = to_read(lab, language, records, md), to_keep(lab, language, records)
     nbformat.write(read, place.with_suffix(".ipynb"))
     nbformat.write(keep, place / f"{lab.stem}.ipynb")
-    (place / f"{lab.stem}.py").write_text(script(keep), "utf-8")
+    (place / f"{lab.stem}.py").write_text(script(keep, lab.stem), "utf-8")
 
 
-def script(notebook: NotebookNode) -> str:
+def script(notebook: NotebookNode, stem: str) -> str:
     """The same notebook as a script, in the py:percent form; it runs alone."""
-    cells = []
+    cells = [f"# Lab of {stem}, from the book Unrolled · 展开. Code: MIT licence.\n"]
     for cell in notebook.cells:
         head, text = "# %%", cell.source
         if cell.cell_type == "markdown":
